@@ -1,0 +1,22 @@
+"""Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
+
+from imbalanced_torch._class_weight import EffectiveNumber
+from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._module import MLP
+from imbalanced_torch._net import ImbalancedNet
+from imbalanced_torch._prior import CombinedRemedyWarning
+from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "BalancedBatches",
+    "CombinedRemedyWarning",
+    "EffectiveNumber",
+    "ImbalancedNet",
+    "ImbalancedNetClassifier",
+    "MLP",
+    "OverSampling",
+    "TemperedSampling",
+    "UnderSampling",
+]

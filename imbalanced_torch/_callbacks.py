@@ -1,0 +1,132 @@
+"""What happens around an epoch: stopping at the best one, and scores in the user's labels."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
+
+from imbalanced_torch._rows import Rows, codes_and_weights
+
+
+class Stopping(Callback):
+    """Stop when the monitored loss has not fallen by `tol` for `patience` epochs; restore the best epoch's weights.
+
+    skorch's EarlyStopping keeps weights only of epochs that beat the threshold; here the best epoch is the best one.
+    """
+
+    def __init__(self, patience: int, tol: float) -> None:
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.best_loss_ = self.reference_ = np.inf
+        self.best_epoch_ = self.misses_ = 0
+        self.best_weights_ = None
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        loss = net.history[-1, net.monitored]
+        self.misses_ += 1
+        if loss < self.reference_ - self.tol:
+            self.reference_, self.misses_ = loss, 0
+        if loss < self.best_loss_:
+            self.best_loss_, self.best_epoch_ = loss, net.history[-1, "epoch"]
+            self.best_weights_ = copy.deepcopy(net.module_.state_dict())
+        if self.misses_ >= self.patience:
+            raise KeyboardInterrupt  # skorch's way to end training early
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        if self.best_weights_ is not None and self.best_epoch_ != net.history[-1, "epoch"]:
+            net.module_.load_state_dict(self.best_weights_)
+        self.best_weights_ = None
+
+
+def copied(callbacks: Any) -> Any:
+    """Copy the user's callbacks, which training would change: a list of callbacks or pairs (name, callback), or one."""
+    if isinstance(callbacks, list | tuple):
+        return type(callbacks)(copied(item) for item in callbacks)
+    if isinstance(callbacks, type | str) or callbacks is None:
+        return callbacks
+    try:
+        return copy.deepcopy(callbacks)
+    except TypeError:  # it holds something that can't be copied, such as an open writer
+        return copy.copy(callbacks)
+
+
+def score_in_labels(callback: Any, classes: np.ndarray, positive: Any) -> None:
+    """Let an initialised scoring callback see the user's labels, and count `positive` as the positive class."""
+    if isinstance(callback, BatchScoring | EpochScoring) and not isinstance(callback.scoring_, LabelScoring):
+        callback.scoring_ = LabelScoring(callback.scoring_, classes, positive)
+        callback.target_extractor = CodesOf(callback.target_extractor)
+
+
+@dataclass
+class CodesOf:
+    """Extract class codes from a batch's target, which may hold sample weights too."""
+
+    extractor: Callable[[Any], Any]
+
+    def __call__(self, target: Any) -> Any:
+        return self.extractor(codes_and_weights(target)[0])
+
+
+@dataclass
+class LabelScoring:
+    """A scorer of nets that shows the user's scorer labels where the net has codes."""
+
+    scoring: Any
+    classes: np.ndarray
+    positive: Any
+
+    def __call__(self, net: Any, X: Any, y: Any) -> float:
+        """Score the net on X and codes y."""
+        labelled = LabelledNet(net, self.classes)
+        if y is None and isinstance(X, Rows):
+            y = X.codes
+        labels = self.classes[np.asarray(y)]
+        if self.scoring is None:
+            return float(labelled.score(X, labels))
+        scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
+        return float(with_positive(scorer, self.positive)(labelled, X, labels))
+
+
+def with_positive(scorer: Any, positive: Any) -> Any:
+    """Count `positive` as the positive class in a scikit-learn scorer of two classes that names none."""
+    score, kwargs = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", {})
+    if score is None or "pos_label" in kwargs or "pos_label" not in inspect.signature(score).parameters:
+        return scorer
+    if positive is None or kwargs.get("average", "binary") != "binary":
+        return scorer
+    scorer = copy.copy(scorer)
+    scorer._kwargs = {**kwargs, "pos_label": positive}
+    return scorer
+
+
+class LabelledNet(ClassifierMixin, BaseEstimator):
+    """A view of a net that predicts the user's labels; everything else is the net's."""
+
+    def __init__(self, net: Any, classes: np.ndarray) -> None:
+        self.net = net
+        self.classes = classes
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return self.classes
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.classes[self.net.predict(X)]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("net", "classes"):  # not set yet, in a copy
+            raise AttributeError(name)
+        return getattr(self.net, name)

@@ -1,0 +1,661 @@
+"""The estimator: labels outside, codes inside; what the net learns from, and what is made of its logits."""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from imbalanced_torch._callbacks import Stopping, copied
+from imbalanced_torch._class_weight import class_weights, resolve_class_weight
+from imbalanced_torch._criterion import log_odds, resolve_criterion
+from imbalanced_torch._holdout import by_user, stratified
+from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._keywords import check_keywords, check_names
+from imbalanced_torch._module import MLP, first, sizes_asked_for
+from imbalanced_torch._net import ImbalancedNet
+from imbalanced_torch._prior import CombinedRemedyWarning, Exposure
+from imbalanced_torch._randomness import own_random_state, seeded, sub_seed
+from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
+from imbalanced_torch._sampling import Batches, Natural, RowsByClass, epoch_length, resolve_sampling
+
+#: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
+_EARLY_STOPPING_ROWS = 10_000
+#: What each random stream of a fit is keyed by.
+_INIT, _TRAINING, _SAMPLING, _HOLDOUT = range(4)
+
+
+class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
+    """A neural net for imbalanced classes, with `class_weight` and `sampling` as scikit-learn hyperparameters.
+
+    Weights, samplers and thresholds mostly move the decision point; how well the net ranks hardly moves. The plain net,
+    with both left at None, is the baseline of every comparison.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class, instance or factory, default=None
+        Returns logits: of shape (n, 1) or (n, 2) for two classes, (n, K) for K > 2. None is `MLP`. A class is given the
+        sizes it asks for by name, unless `module__*` sets them: values in a row as `n_features`, `in_features`,
+        `input_dim`, `input_size` or `d_in`; logits (1 for two classes) as `n_outputs`, `out_features`, `output_dim`,
+        `output_size` or `d_out`; classes as `n_classes` or `num_classes`. An instance is copied. A module with
+        `allow_nan = True` takes NaN and inf.
+    class_weight : None, "balanced", "sqrt", "effective", dict, array, callable or EffectiveNumber, default=None
+        Weights of the classes in the loss, scaled to mean 1 over what the loss sees. "balanced" is n / (K n_c), "sqrt"
+        is proportional to n_c^-1/2, "effective" to the inverse effective number of rows; these words take `sampling`
+        and `sample_weight` into account and never correct twice. A dict from label to weight (1 where it has none), an
+        array in the order of `classes_` and a callable from counts to weights are costs, which multiply with
+        `sampling`.
+    sampling : None, "weighted", "over", "under", "batch", dict, callable or strategy, default=None
+        Which training rows each epoch sees. "weighted" draws as many rows as there are, classes equally likely, with
+        replacement, as WeightedRandomSampler does; "over" raises every class to the largest; "under" cuts every class
+        to the smallest, afresh each epoch; "batch" fills each batch with as many rows of each class. A dict from label
+        to count or a callable from counts to counts gives the rows of each class in an epoch. Strategies with
+        parameters: OverSampling, UnderSampling, TemperedSampling, BalancedBatches.
+    criterion : torch criterion class or instance, default=None
+        None is binary cross-entropy for two classes and cross-entropy for more, through logits. Others return one loss
+        per row under reduction="none" and are of the (B)CE-with-logits family or declare `probabilities(logits)`.
+    epoch_size : int, float or None, default=None
+        Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
+        1.0 gives every strategy as many steps.
+    optimizer : torch optimizer class, default=torch.optim.Adam
+    lr : float, default=1e-3
+    max_epochs : int, default=50
+    batch_size : int, default=64
+        Rows in a batch; -1 takes all in one. A last batch of one row joins the one before.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold out rows and stop on the log loss of the prior-corrected probabilities, with the best epoch's
+        weights restored. "auto" does above 10 000 rows.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of each class that is held out when stopping early.
+    n_iter_no_change : int, default=10
+        Epochs without improvement before stopping.
+    tol : float, default=1e-4
+        What counts as improvement, in nats per row.
+    train_split : callable, default=None
+        Replaces how rows are held out: skorch's ValidSplit or predefined_split, or a callable of (dataset, labels).
+        Rows are then held out whether or not training stops on them.
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last one for `max_epochs` more.
+    dtype : "auto", None, torch or numpy dtype, default="auto"
+        What values and the module become. "auto": float64 stays (float32 on CUDA and MPS), float32 stays, float16
+        becomes float32, ints and bools become float64. None passes arrays through as they are, such as ints for
+        embeddings.
+    device : str or torch.device, default="cpu"
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, shuffling, sampling and the split. torch's global random state is left as it was. None
+        takes the seed from numpy's global generator, as in scikit-learn.
+    verbose : int, default=0
+        1 prints a line for each epoch.
+    **kwargs
+        Parameters of the net's parts, as in skorch: `module__*`, `criterion__*`, `optimizer__*`, `iterator_train__*`,
+        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. `criterion__weight`,
+        `criterion__pos_weight` and `criterion__reduction` are not for users.
+
+    Attributes
+    ----------
+    classes_ : array of shape (K,)
+        Labels, sorted.
+    class_weight_ : array of shape (K,)
+        Weights in the loss, of mean 1 over what it sees.
+    class_prior_ : array of shape (K,)
+        Class shares in the training rows, weighted by `sample_weight`.
+    sampled_prior_ : array of shape (K,)
+        Class shares of the rows that the net is shown.
+    effective_prior_ : array of shape (K,)
+        Class shares that the net learns under, and that its probabilities are at.
+    exposure_ : object
+        The class counts behind the three priors.
+    net_ : ImbalancedNet
+        The skorch net: `net_.module_`, `net_.history`, `net_.callbacks_`.
+    module_ : torch.nn.Module
+    history_ : skorch History
+        Each epoch's losses. With rows held out: `valid_loss` (the weighted criterion), `valid_log_loss` (of the net's
+        own probabilities) and `valid_log_loss_corrected` (of the prior-corrected ones).
+    n_iter_ : int
+        Epochs trained.
+    best_epoch_ : int
+        The epoch, from 1, whose weights the net has.
+    n_features_in_ : int
+        Columns of X, where X is an array, a table or a CSR matrix.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Where X has string column names.
+    row_shape_ : tuple, dict of tuples or None
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> X, y = make_classification(weights=[0.9], random_state=0)
+    >>> ImbalancedNetClassifier(class_weight="balanced", random_state=0).fit(X, y).effective_prior_
+    array([0.5, 0.5])
+    """
+
+    #: The net's class; set it to a class derived from `ImbalancedNet` to override skorch's methods.
+    net_class: type[ImbalancedNet] = ImbalancedNet
+
+    exposure_: Exposure
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        class_weight: Any = None,
+        sampling: Any = None,
+        criterion: Any = None,
+        epoch_size: float | None = None,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        lr: float = 1e-3,
+        max_epochs: int = 50,
+        batch_size: int = 64,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        train_split: Callable[..., Any] | None = None,
+        callbacks: Any = None,
+        warm_start: bool = False,
+        dtype: Any = "auto",
+        device: Any = "cpu",
+        random_state: Any = None,
+        verbose: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.module = module
+        self.class_weight = class_weight
+        self.sampling = sampling
+        self.criterion = criterion
+        self.epoch_size = epoch_size
+        self.optimizer = optimizer
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.train_split = train_split
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self._kwargs = kwargs
+
+    # Parameters
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, with those of the net's parts that were set."""
+        return {**super().get_params(deep=deep), **self._kwargs}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; they take effect in the next `fit`. An unknown name raises ValueError."""
+        known = super().get_params(deep=True)
+        nested = {name for name in params if name.partition("__")[0] in ("class_weight", "sampling") and "__" in name}
+        # An object set in this very call brings its parameters along.
+        objects = {
+            name: params[name].get_params()
+            for name in ("class_weight", "sampling")
+            if hasattr(params.get(name), "get_params")
+        }
+        brought = {f"{name}__{key}" for name, inner in objects.items() for key in inner}
+        check_names(params.keys() - brought - self._kwargs.keys(), known, self.net_class, {**known, **params})
+        own = {name: value for name, value in params.items() if name in known or name in nested & brought}
+        super().set_params(**own)
+        self._kwargs.update({name: value for name, value in params.items() if name not in own})
+        return self
+
+    def _part(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters that were set for one part of the net."""
+        return {
+            name.removeprefix(prefix + "__"): value
+            for name, value in self._kwargs.items()
+            if name.startswith(prefix + "__")
+        }
+
+    def _check_parameters(self) -> None:
+        check_names(self._kwargs, super().get_params(deep=True), self.net_class, vars(self))
+        check_scalar(self.max_epochs, "max_epochs", numbers.Integral, min_val=1)
+        check_scalar(self.n_iter_no_change, "n_iter_no_change", numbers.Integral, min_val=1)
+        check_scalar(
+            self.validation_fraction,
+            "validation_fraction",
+            numbers.Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        check_scalar(self.tol, "tol", numbers.Real, min_val=0)
+        for name, size in {
+            "batch_size": self.batch_size,
+            "iterator_train__batch_size": self._train_batch_size(1),
+        }.items():
+            if not isinstance(size, numbers.Integral) or isinstance(size, bool) or (size < 1 and size != -1):
+                raise ValueError(
+                    f"{name} must be an int of at least 1, or -1 for all rows in one batch; it is {size!r}."
+                )
+        if not (
+            isinstance(self.early_stopping, bool | np.bool_)
+            or (isinstance(self.early_stopping, str) and self.early_stopping == "auto")
+        ):
+            raise ValueError(f'early_stopping must be True, False or "auto"; it is {self.early_stopping!r}.')
+        if isinstance(self.optimizer, torch.optim.Optimizer):
+            raise TypeError(
+                "optimizer must be a class such as torch.optim.Adam, not an instance; it is a "
+                f"{type(self.optimizer).__name__}."
+            )
+        check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
+        if isinstance(self.criterion, type):
+            check_keywords(
+                "criterion", self.criterion, set(self._part("criterion")) - {"weight", "pos_weight", "reduction"}
+            )
+        if self.sampling is not None:
+            for name in ("sampler", "batch_sampler", "shuffle"):
+                if self._part("iterator_train").get(name):
+                    raise ValueError(
+                        f"iterator_train__{name} can't go together with sampling={self.sampling!r}: both choose the "
+                        "rows. Leave one of them out."
+                    )
+
+    def _train_batch_size(self, n: int) -> int:
+        size = self._kwargs.get("iterator_train__batch_size", self.batch_size)
+        return n if isinstance(size, numbers.Integral) and size == -1 else size
+
+    # Training
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train the net.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...), DataFrame, CSR matrix, dict of arrays or torch Dataset
+        y : array of shape (n,)
+            Labels of any type that can be sorted.
+        sample_weight : array of shape (n,), default=None
+            Weights of the rows in the loss, not in the draw. Rows of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not what they must be, or if the loss becomes NaN.
+        """
+        net = self.net_ if self.warm_start and hasattr(self, "net_") else None
+        return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train the net for one epoch on these rows, from where the last call left it.
+
+        Word weights are computed on the class counts of all calls so far, and a class that has not come yet weighs 1;
+        `sampling` acts on the classes in these rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array of shape (K,)
+            All labels there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call or other than before in a later one, if early_stopping=True, or as
+            in `fit`.
+        """
+        if self.early_stopping is True:
+            raise ValueError(
+                'partial_fit can\'t stop early: it makes one epoch. Set early_stopping to False or "auto".'
+            )
+        net = getattr(self, "net_", None)
+        if net is None:
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            classes = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes must be the same in every call to partial_fit; they were {self.classes_.tolist()}, now "
+                f"{np.unique(classes).tolist()}."
+            )
+        else:
+            classes = self.classes_
+        return self._train(X, y, sample_weight, net, classes, chunk=True)
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        net: ImbalancedNet | None,
+        classes: np.ndarray | None,
+        chunk: bool = False,
+    ) -> Self:
+        # What came in: rows of weight 0 never existed.
+        self._check_parameters()
+        X = check_X(self, X, reset=net is None, allow_nan=self._allow_nan())
+        y = check_y(self, y, X)
+        weights = check_sample_weight(sample_weight, len(y))
+        kept = None if weights is None or weights.all() else np.flatnonzero(weights)
+        if kept is not None:
+            y, weights = y[kept], weights[kept]  # type: ignore[index]
+        if classes is None or (net is not None and not chunk):
+            found = np.unique(y)
+            if classes is not None and not np.array_equal(found, classes):
+                raise ValueError(
+                    f"warm_start needs the classes of the first fit, {classes.tolist()}; y has {found.tolist()}."
+                )
+            classes = found
+        if len(classes) < 2:
+            raise ValueError(f"y must have at least two classes to tell apart; it has one class: {classes.tolist()}.")
+        dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
+        rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
+        epochs_before = 0 if net is None else len(net.history)
+
+        # Which rows to learn from: nothing below sees the held-out rows.
+        stop = not chunk and self._stops_early(len(rows))
+        positions, validation = (
+            self._split(rows, y, classes, dtype, seed, stop) if not chunk else (np.arange(len(rows)), None)
+        )
+        training = TrainingRows(X, *rows.select(positions), dtype)
+        codes = training.codes
+        counts = np.bincount(codes, minlength=len(classes))  # type: ignore[arg-type]
+        if not chunk and (counts == 0).any():
+            raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
+
+        # Which of them each epoch sees, and what they weigh.
+        generator = torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before))
+        by_class = RowsByClass(codes, len(classes), generator)  # type: ignore[arg-type]
+        strategy = resolve_sampling(self.sampling, classes)
+        batch_size = self._train_batch_size(len(training))
+        stream = Natural(by_class) if strategy is None else strategy.stream(by_class, batch_size)
+        length = epoch_length(self.epoch_size, stream, len(training))
+        training.batches = Batches(
+            stream.take, length, stream.batch_size or batch_size, self._kwargs.get("iterator_train__drop_last", False)
+        )
+        weight_sums = np.bincount(codes, weights=training.sample_weight, minlength=len(classes)).astype(float)  # type: ignore[arg-type]
+        exposure = Exposure.of(counts, weight_sums, stream.shares)
+        if chunk and net is not None:
+            exposure = self.exposure_ + exposure
+        weighting = resolve_class_weight(self.class_weight, classes)
+        class_weight = class_weights(weighting, exposure.population, exposure.seen, classes)
+        effective_prior = exposure.effective_prior(class_weight)
+        if weighting.costs and strategy is not None and np.ptp(class_weight) > 0:
+            self._warn_combined(classes, exposure.class_prior, effective_prior)
+        if training.sample_weight is not None:  # mean 1 over what the loss sees, and over the held-out rows
+            training.sample_weight = training.sample_weight * (exposure.drawn.sum() / exposure.seen.sum())
+        if validation is not None and validation.sample_weight is not None:
+            validation.sample_weight = validation.sample_weight / validation.sample_weight.mean()
+        training.validation = validation
+
+        # The net, and its training.
+        with own_random_state():
+            if net is None:
+                net = self._make_net(training, classes, self._positive(classes, counts), seed)
+            else:
+                self._check_continues(net, training)
+            net.criterion_.set_class_weight(class_weight)
+            net.class_prior_, net.effective_prior_ = exposure.class_prior, effective_prior
+            stopping = Stopping(self.n_iter_no_change, self.tol)
+            net.callbacks_ = [item for item in net.callbacks_ if item[0] != "stopping"] + [
+                ("stopping", stopping)
+            ] * stop
+            net.max_epochs = 1 if chunk else self.max_epochs
+            with seeded(sub_seed(seed, _TRAINING, epochs_before)):
+                pass
+            net.partial_fit(training, codes)
+
+        self.net_ = net
+        self.classes_ = classes
+        self.exposure_ = exposure
+        self.class_weight_ = class_weight
+        self.class_prior_ = exposure.class_prior
+        self.sampled_prior_ = exposure.sampled_prior
+        self.effective_prior_ = effective_prior
+        self.n_iter_ = len(net.history)
+        self.best_epoch_ = stopping.best_epoch_ if stop else self.n_iter_
+        return self
+
+    def _allow_nan(self) -> bool:
+        return bool(getattr(self.module, "allow_nan", False))
+
+    def _stops_early(self, n: int) -> bool:
+        if isinstance(self.callbacks, str) and self.callbacks == "disable":
+            if self.early_stopping is True:
+                raise ValueError(
+                    'early_stopping=True needs callbacks, but callbacks="disable". Pass callbacks=None or '
+                    "early_stopping=False."
+                )
+            return False
+        return n > _EARLY_STOPPING_ROWS if isinstance(self.early_stopping, str) else bool(self.early_stopping)
+
+    def _split(
+        self, rows: Rows, y: np.ndarray, classes: np.ndarray, dtype: torch.dtype | None, seed: int, stop: bool
+    ) -> tuple[np.ndarray, Rows | None]:
+        """Return positions to train on, and the held-out rows."""
+        if self.train_split is not None:
+
+            def make_rows(X: Any, labels: Any) -> Rows:
+                X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
+                return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=dtype)
+
+            positions, validation = by_user(self.train_split, rows, y, make_rows)
+            if stop and validation is None:
+                raise ValueError(
+                    "train_split holds out no rows, but early stopping needs some; set early_stopping=False."
+                )
+            return positions, validation
+        if not stop:
+            return np.arange(len(rows)), None
+        rng = np.random.RandomState(sub_seed(seed, _HOLDOUT))
+        positions, held_out = stratified(rows.codes, self.validation_fraction, rng)  # type: ignore[arg-type]
+        return positions, rows.part(held_out)
+
+    def _module_and_sizes(self, training: TrainingRows, n_classes: int) -> tuple[Any, dict[str, Any]]:
+        """Return the module for the net and all its parameters, given and inferred."""
+        given = self._part("module")
+        if isinstance(self.module, nn.Module):
+            if given:
+                raise ValueError(
+                    "module is an instance, whose parameters are set already; pass its class "
+                    f"{type(self.module).__name__} to set {sorted(given)}."
+                )
+            return copy.deepcopy(self.module), {}
+        module = MLP if self.module is None else self.module
+        if not callable(module):
+            raise TypeError(
+                "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is "
+                f"{module!r}."
+            )
+        shape = row_shape(training.X)
+        if shape is None:
+            shape = row_shape(training[np.arange(1)][0])
+        if isinstance(shape, Mapping):
+            if self.module is None:
+                raise ValueError(
+                    f"the default module takes one array, and X holds {sorted(shape)}. Pass a module whose forward "
+                    "takes these names."
+                )
+            shape = next(iter(shape.values())) if len(shape) == 1 else None
+        check_keywords("module", module, given)
+        return module, {
+            **given,
+            **sizes_asked_for(module, None if shape is None else math.prod(shape), n_classes, given),
+        }
+
+    def _make_net(self, training: TrainingRows, classes: np.ndarray, positive: Any, seed: int) -> ImbalancedNet:
+        module, module_parameters = self._module_and_sizes(training, len(classes))
+        X, target = training[np.arange(min(2, len(training)))]
+        parts = {
+            name: copied(value) if name.startswith("callbacks") else value
+            for name, value in self._kwargs.items()
+            if not name.startswith("criterion__")
+        }
+        net = self.net_class(
+            **{**parts, **{f"module__{name}": value for name, value in module_parameters.items()}},
+            module=module,
+            criterion=resolve_criterion(self.criterion, len(classes), self._part("criterion")),
+            optimizer=self.optimizer,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            train_split=None,
+            callbacks=copied(self.callbacks),
+            verbose=self.verbose,
+            device=self.device,
+            classes=classes,
+            positive=positive,
+            dtype=training.dtype,
+            seed=seed,
+            example=(X, codes_and_weights(target)[0]),
+        )
+        with seeded(sub_seed(seed, _INIT)):
+            net.initialize()
+        net.example = None
+        return net
+
+    def _check_continues(self, net: ImbalancedNet, training: TrainingRows) -> None:
+        """Raise if the module is another than the net has; take over the parameters that may change."""
+        module, parameters = self._module_and_sizes(training, len(net.classes))
+        same = type(module) is type(net.module) if isinstance(module, nn.Module) else module is net.module
+        before = net.get_params_for("module")
+        changed = sorted(
+            name for name in before.keys() | parameters.keys() if before.get(name, ...) != parameters.get(name, ...)
+        )
+        if not same or changed:
+            what = f"module__* ({', '.join(changed)})" if changed else "module"
+            raise ValueError(
+                f"{what} can't change once the net is trained; set warm_start=False and call fit to start anew."
+            )
+        net.batch_size = self.batch_size
+        if net.lr != self.lr:
+            net.set_params(lr=self.lr)
+            net.lr = self.lr
+
+    @staticmethod
+    def _positive(classes: np.ndarray, counts: np.ndarray) -> Any:
+        """The rarest of two classes, classes_[1] if they are equal."""
+        return None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]
+
+    def _warn_combined(self, classes: np.ndarray, prior: np.ndarray, effective: np.ndarray) -> None:
+        def shown(shares: np.ndarray) -> str:
+            return str({label: round(share, 4) for label, share in zip(classes.tolist(), shares.tolist(), strict=True)})
+
+        warnings.warn(
+            f"class_weight gives numbers and sampling={self.sampling!r} changes the class shares too, so both act: "
+            "the net learns under the prior "
+            f"{shown(effective)}, and the data have {shown(prior)}. Use one of them, or a word such as "
+            'class_weight="balanced", '
+            "which takes sampling into account.",
+            CombinedRemedyWarning,
+            stacklevel=4,
+        )
+
+    # Prediction
+
+    def _logits(self, X: Any) -> torch.Tensor:
+        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K)."""
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
+        logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
+        if not torch.isfinite(logits).all():
+            raise ValueError(
+                f"the module returns nan or infinite logits for {(~torch.isfinite(logits)).sum()} values; X may be "
+                "out of the range of training."
+            )
+        return logits
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return scores whose sign (two classes) or argmax is what `predict` returns.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        array of shape (n,) for two classes, the logit of `classes_[1]`; of shape (n, K), logits, for more
+        """
+        logits = self._logits(X)
+        return (log_odds(logits) if len(self.classes_) == 2 else logits).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label of the greatest logit for each row, shape (n,).
+
+        Parameters
+        ----------
+        X : as in `fit`
+        """
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`, shape (n, K)."""
+        logits = self._logits(X)
+        with torch.no_grad():
+            return self.net_.criterion_.log_proba(logits).numpy()
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities at the effective prior, `effective_prior_`, that the net learned under.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        array of shape (n, K), columns in the order of `classes_`
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    # The net
+
+    @property
+    def module_(self) -> nn.Module:
+        """The trained module."""
+        return self._net().module_
+
+    @property
+    def history_(self) -> Any:
+        """skorch's history of the training."""
+        return self._net().history
+
+    def _net(self) -> ImbalancedNet:
+        if "net_" not in vars(self):  # AttributeError, so that hasattr is False before `fit`
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet.")
+        return self.net_
+
+    def save_params(self, *args: Any, **kwargs: Any) -> None:
+        """Save weights, optimizer or history of the fitted net: `f_params`, `f_optimizer`, `f_history` as in skorch."""
+        check_is_fitted(self)
+        self.net_.save_params(*args, **kwargs)
+
+    def load_params(self, *args: Any, **kwargs: Any) -> None:
+        """Load what `save_params` saved into a fitted estimator of the same shape."""
+        check_is_fitted(self)
+        self.net_.load_params(*args, **kwargs)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "net_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._allow_nan()
+        return tags

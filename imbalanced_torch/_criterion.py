@@ -1,0 +1,155 @@
+"""What the net minimises: from logits, class codes and weights to a number, and from logits to probabilities."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import pad
+
+_TWO_WAYS = (
+    "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "
+    "(B)CE-with-logits family or declare probabilities(logits)."
+)
+_FIXED = {"weight": "class_weight", "pos_weight": "class_weight", "reduction": "class_weight and sample_weight"}
+
+
+class WeightedCriterion(nn.Module):
+    """Any criterion of one loss per row, weighted by class and by row: sum(w_i l_i) / batch size.
+
+    Not torch's weighted mean, whose divisor is the batch's own weight: with 1 % positives in batches of 32 that keeps
+    about a fifth of the gradient that the rare class should have.
+
+    Parameters
+    ----------
+    criterion : torch.nn.Module
+        Takes `(f, targets)`, f of shape (n,) and targets 0.0 or 1.0, if the net has one logit, else `(logits, codes)`
+        of shapes (n, K) and (n,); returns losses of shape (n,).
+    n_classes : int
+    """
+
+    class_weight: torch.Tensor
+
+    def __init__(self, criterion: nn.Module, n_classes: int) -> None:
+        super().__init__()
+        self.criterion = criterion
+        self.register_buffer("class_weight", torch.ones(n_classes, dtype=torch.float64))
+
+    def set_class_weight(self, class_weight: np.ndarray) -> None:
+        """Set the weights, shape (K,), in place."""
+        self.class_weight.copy_(torch.from_numpy(class_weight))
+
+    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """Return the losses before weights, shape (n,), for logits of shape (n,), (n, 1) or (n, K)."""
+        logits = self._in_form(logits)
+        return self.criterion(logits, codes.to(logits.dtype) if logits.ndim == 1 else codes)
+
+    def forward(
+        self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the batch's loss, a scalar."""
+        losses = self.row_losses(logits, codes)
+        weights = self.class_weight.to(losses.dtype)[codes]
+        if sample_weight is not None:
+            weights = weights * sample_weight.to(losses.dtype)
+        return (weights * losses).sum() / len(losses)
+
+    def log_proba(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return log probabilities at the prior that the net is trained under, shape (n, K)."""
+        declared = getattr(self.criterion, "probabilities", None)
+        if declared is None:
+            return torch.log_softmax(every_logit(logits), dim=1)
+        proba = declared(self._in_form(logits))
+        if proba.ndim == 1:
+            proba = torch.stack([1 - proba, proba], dim=1)
+        return torch.log(proba)
+
+    def _in_form(self, logits: torch.Tensor) -> torch.Tensor:
+        """Bring logits to the form that the criterion takes: one logit f is the two logits (0, f)."""
+        if isinstance(self.criterion, nn.CrossEntropyLoss):
+            return every_logit(logits)
+        if isinstance(self.criterion, nn.BCEWithLogitsLoss):
+            return log_odds(logits)
+        return log_odds(logits) if logits.ndim == 1 or logits.shape[1] == 1 else logits
+
+
+def every_logit(logits: torch.Tensor) -> torch.Tensor:
+    """Return one logit per class, shape (n, K)."""
+    if logits.ndim == 2 and logits.shape[1] > 1:
+        return logits
+    return pad(logits.reshape(-1, 1), (1, 0))
+
+
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logit of class 1 against class 0, shape (n,), for two classes."""
+    return logits[:, 1] - logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 2 else logits.reshape(-1)
+
+
+def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, Any]) -> WeightedCriterion:
+    """Turn the hyperparameter into a criterion of one loss per row, and weight it.
+
+    None is binary cross-entropy for two classes and cross-entropy for more, both through logits.
+    """
+    for name in parameters:
+        if name in _FIXED:
+            raise ValueError(
+                f"criterion__{name} can't be set: the estimator weights the loss itself. Use {_FIXED[name]}."
+            )
+    if criterion is None:
+        criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
+    if isinstance(criterion, type) and issubclass(criterion, nn.Module):
+        accepts = inspect.signature(criterion).parameters
+        if "reduction" in accepts or any(p.kind is p.VAR_KEYWORD for p in accepts.values()):
+            parameters = {**parameters, "reduction": "none"}
+        per_row = criterion(**parameters)
+    elif isinstance(criterion, nn.Module):
+        if parameters:
+            raise ValueError(
+                "criterion is an instance, whose parameters are set already; pass its class "
+                f"{type(criterion).__name__} to set {sorted(parameters)}."
+            )
+        per_row = copy.deepcopy(criterion)
+        if hasattr(per_row, "reduction"):
+            per_row.reduction = "none"  # type: ignore[assignment]
+    else:
+        raise TypeError(f"criterion must be None or a torch criterion class; it is {criterion!r}. {_TWO_WAYS}")
+    name = type(per_row).__name__
+    if getattr(per_row, "weight", None) is not None or getattr(per_row, "pos_weight", None) is not None:
+        raise ValueError(
+            f"criterion {name} carries its own class weights. Use class_weight, which also knows about sampling."
+        )
+    if isinstance(per_row, nn.BCEWithLogitsLoss) and n_classes > 2:
+        raise ValueError(
+            f"criterion {name} serves two classes; y has {n_classes}. Use torch.nn.CrossEntropyLoss, or None."
+        )
+    if not isinstance(per_row, nn.BCEWithLogitsLoss | nn.CrossEntropyLoss) and not hasattr(per_row, "probabilities"):
+        raise ValueError(f"criterion {name} does not say how its logits become probabilities. {_TWO_WAYS}")
+    return WeightedCriterion(per_row, n_classes)
+
+
+def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor) -> None:
+    """Raise unless the criterion gives one loss, and one probability for each class, per row of these logits."""
+    name = type(criterion.criterion).__name__
+    form = tuple(criterion._in_form(logits).shape)
+    try:
+        losses = criterion.row_losses(logits, codes)
+    except (IndexError, RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"criterion {name} can't take logits of shape {form} and targets of shape {tuple(codes.shape)}: {error}"
+        ) from error
+    if losses.shape != codes.shape:
+        raise ValueError(
+            f"criterion {name} returns a loss of shape {tuple(losses.shape)} for {len(codes)} rows. {_TWO_WAYS}"
+        )
+    shape = tuple(criterion.log_proba(logits).shape)
+    n_classes = len(criterion.class_weight)
+    if shape != (len(codes), n_classes):
+        raise ValueError(
+            f"probabilities(logits) of criterion {name} must return shape (n, {n_classes}); it gives {shape} for n = "
+            f"{len(codes)}."
+        )

@@ -1,0 +1,68 @@
+"""Which rows are held out to stop on: a stratified share, or what the user's `train_split` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset, Subset
+
+from imbalanced_torch._rows import Rows
+
+
+def stratified(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions to train on and to hold out. A class too rare to split stays in training."""
+    held_out = np.zeros(len(codes), dtype=bool)
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        n = min(round(fraction * len(rows)), len(rows) - 1)
+        held_out[rng.permutation(rows)[:n]] = True
+    if not held_out.any():
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(codes)} rows leaves none to validate on; raise it, or set "
+            "early_stopping=False."
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def by_user(
+    train_split: Callable[..., Any], rows: Rows, y: np.ndarray, make_rows: Callable[[Any, Any], Rows]
+) -> tuple[np.ndarray, Rows | None]:
+    """Return positions to train on, and the rows to validate on, from a skorch `train_split`.
+
+    Parameters
+    ----------
+    train_split : callable
+        Takes a dataset and its labels; returns two datasets as skorch's ValidSplit and `predefined_split` do.
+    rows : Rows
+    y : array of shape (n,)
+        The labels of `rows`.
+    make_rows : callable
+        Makes rows from X and labels that are not part of `rows`.
+    """
+    train, valid = train_split(rows, y)
+    positions = _positions(train, rows)
+    if positions is None:
+        raise TypeError(
+            "train_split must return a part of the dataset it is given (a torch Subset of it, or all of it) to "
+            f"train on; it returns {type(train).__name__}."
+        )
+    if valid is None:
+        return positions, None
+    held_out = _positions(valid, rows)
+    if held_out is not None:
+        return positions, rows.part(held_out)
+    if hasattr(valid, "X") and hasattr(valid, "y"):
+        return positions, make_rows(valid.X, valid.y)
+    return positions, make_rows(valid, np.array([valid[i][1] for i in range(len(valid))]))
+
+
+def _positions(part: Dataset[Any], rows: Rows) -> np.ndarray | None:
+    """Return the positions of a part of `rows`, or None if it is no part of them."""
+    if part is rows:
+        return np.arange(len(rows))
+    if isinstance(part, Subset):
+        outer = _positions(part.dataset, rows)
+        return None if outer is None else outer[np.asarray(part.indices)]
+    return None

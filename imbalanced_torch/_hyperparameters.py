@@ -1,0 +1,57 @@
+"""What a hyperparameter may be: a word from a list, numbers keyed by label, or a small object with parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+Choice = TypeVar("Choice")
+
+
+class Parameters:
+    """The scikit-learn protocol for a dataclass, so that its fields can be searched as ``sampling__ratio``."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name; an unknown name raises ValueError."""
+        names = list(self.get_params())
+        for name in params:
+            if name not in names:
+                raise ValueError(f"{name!r} is not a parameter of {type(self).__name__}, which has {names}.")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return a sentence that names the closest choice, or nothing."""
+    close = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def choose(name: str, word: str, choices: Mapping[str, Choice], meant: Mapping[str, str] | None = None) -> Choice:
+    """Return what `word` names; `meant` maps words of other packages to ours, for the error's suggestion."""
+    if word in choices:
+        return choices[word]
+    other = (meant or {}).get(word.lower())
+    hint = f" Did you mean {other!r}?" if other else did_you_mean(word, choices)
+    raise ValueError(f"{name} must be one of the words {sorted(choices)}; it is {word!r}.{hint}")
+
+
+def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing: Iterable[Any]) -> list[Any]:
+    """Return the numbers of a dict keyed by label in the order of `classes`, with `missing` where a class has no entry.
+
+    A key that is no class is an error only if some class has no entry: a fold may lack a class.
+    """
+    labels = classes.tolist()
+    unknown = [key for key in numbers if key not in labels]
+    if unknown and any(label not in numbers for label in labels):
+        raise ValueError(f"{name} has keys that are not classes of y: {unknown}. The classes are {labels}.")
+    return [numbers.get(label, default) for label, default in zip(labels, missing, strict=True)]

@@ -1,0 +1,114 @@
+"""What users pass, checked: X of any kind, labels and sample weights in; arrays, class codes and errors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+from skorch.helper import SliceDataset
+from torch.utils.data import Dataset
+
+from imbalanced_torch._rows import n_rows, row_shape
+
+
+def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
+    """Return X as an array, CSR matrix, dict of arrays or Dataset; raise if it is not finite or has other columns.
+
+    `reset` takes the columns as they are and stores them on the estimator; else they must be those of `fit`.
+    """
+    finite: Any = "allow-nan" if allow_nan else True
+    if isinstance(X, Dataset | SliceDataset):
+        return X
+    if isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
+        if not X:
+            raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
+        checked: Any = {
+            key: check_array(values, allow_nd=True, ensure_2d=False, ensure_all_finite=finite, input_name=f"X[{key!r}]")
+            for key, values in X.items()
+        }
+        lengths = {key: len(values) for key, values in checked.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
+    else:
+        checked = validate_data(estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, ensure_all_finite=finite)
+    if reset:
+        estimator.row_shape_ = row_shape(checked)
+    elif row_shape(checked) != estimator.row_shape_ and estimator.row_shape_ is not None:
+        raise ValueError(
+            f"X has rows of shape {row_shape(checked)}, but {type(estimator).__name__} was fitted on rows of shape "
+            f"{estimator.row_shape_}."
+        )
+    return checked
+
+
+def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
+    """Return the labels as an array, shape (n,)."""
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    y = column_or_1d(y, warn=True)
+    missing = _missing(y)
+    if missing.any():
+        raise ValueError(
+            f"y must have a label in every row; it is missing in {missing.sum()} of {len(y)} rows, the first of them "
+            f"row {missing.argmax()}."
+        )
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    if len(y) != n_rows(X):
+        raise ValueError(
+            "y must have one label for each row of X; found input variables with inconsistent numbers of samples: "
+            f"{[n_rows(X), len(y)]}."
+        )
+    return y
+
+
+def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Return the weights as a float array of shape (n,), or None."""
+    if sample_weight is None:
+        return None
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(n, sample_weight)
+    weights = check_array(
+        sample_weight, ensure_2d=False, allow_nd=True, dtype=[np.float64, np.float32], input_name="sample_weight"
+    )
+    if weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight must have shape ({n},), one weight for each row; it has shape {weights.shape}."
+        )
+    if (weights < 0).any():
+        raise ValueError(f"sample_weight must not be negative; row {(weights < 0).argmax()} has {weights.min()}.")
+    if not weights.any():
+        raise ValueError("sample_weight must be positive in some row; all weights are zero.")
+    return weights
+
+
+def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
+    """Return the codes of labels; raise for a label that is not in `classes`, which `source` gave."""
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unknown = classes[codes] != y
+    if unknown.any():
+        raise ValueError(
+            f"y has labels that are not in {source}: {np.unique(y[unknown]).tolist()}. The classes are "
+            f"{classes.tolist()}."
+        )
+    return codes
+
+
+def _missing(y: np.ndarray) -> np.ndarray:
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind != "O":
+        return np.zeros(len(y), dtype=bool)
+    return np.array(
+        [
+            label is None
+            or type(label).__name__ in ("NAType", "NaTType")
+            or (isinstance(label, float) and label != label)
+            for label in y
+        ]
+    )

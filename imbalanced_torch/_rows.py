@@ -1,0 +1,161 @@
+"""Rows of X of any kind, as tensors: one row or a batch of them, with their class codes and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch.utils.data import Dataset, default_collate
+
+from imbalanced_torch._sampling import Batches
+
+#: Codes, or codes and sample weights where the user gave weights.
+Target = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+
+
+class Rows(Dataset[Any]):
+    """Rows of X without a copy of X: an index says which, and each batch is gathered and converted when asked for.
+
+    Parameters
+    ----------
+    X : array of shape (n, ...), CSR matrix, dict of arrays or torch Dataset
+    index : int64 array or None
+        Positions in X of these rows; None for all.
+    codes : int64 array or None
+        Class codes of these rows; None for prediction.
+    sample_weight : float array or None
+    dtype : torch.dtype or None
+        What values become; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        index: np.ndarray | None = None,
+        codes: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.X = X
+        self.index = index
+        self.codes = codes
+        self.sample_weight = sample_weight
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return n_rows(self.X) if self.index is None else len(self.index)
+
+    def __getitem__(self, rows: Any) -> tuple[Any, Target]:
+        """Return X and target of one row (int) or of a batch (1-d array of ints)."""
+        rows = np.asarray(rows)
+        X = self._gather(self.X, rows if self.index is None else self.index[rows])
+        if self.codes is None:
+            return X, torch.zeros(rows.shape, dtype=torch.int64)
+        codes = torch.as_tensor(self.codes[rows])
+        return X, codes if self.sample_weight is None else (codes, torch.as_tensor(self.sample_weight[rows]))
+
+    def part(self, positions: np.ndarray) -> Rows:
+        """Return some of these rows."""
+        return Rows(self.X, *self.select(positions), self.dtype)
+
+    def select(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return index, codes and sample weights of some of these rows."""
+        return (
+            positions if self.index is None else self.index[positions],
+            None if self.codes is None else self.codes[positions],
+            None if self.sample_weight is None else self.sample_weight[positions],
+        )
+
+    def _gather(self, X: Any, rows: np.ndarray) -> Any:
+        if isinstance(X, Mapping):
+            return {key: self._gather(values, rows) for key, values in X.items()}
+        if isinstance(X, np.ndarray):
+            return self._tensor(np.take(X, rows, axis=0))
+        if sparse.issparse(X):
+            dense = X[np.atleast_1d(rows)].toarray()
+            return self._tensor(dense.reshape(*rows.shape, -1))
+        # A torch Dataset: its rows may be (x, y); y came beside it.
+        if rows.ndim == 0:
+            return self._cast(default_collate([_x_of(X[int(rows)])]), only_row=True)
+        return self._cast(default_collate([_x_of(X[row]) for row in rows.tolist()]))
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        if self.dtype is not None:  # in numpy, which knows types and byte orders that torch does not
+            values = values.astype(_NUMPY[self.dtype], copy=False)
+        return torch.as_tensor(np.asarray(values))
+
+    def _cast(self, values: Any, only_row: bool = False) -> Any:
+        if isinstance(values, Mapping):
+            return {key: self._cast(value, only_row) for key, value in values.items()}
+        values = values[0] if only_row else values
+        return values if self.dtype is None else values.to(self.dtype)
+
+
+class TrainingRows(Rows):
+    """The rows that the net learns from, in the batches that it learns them in, and the rows held out."""
+
+    batches: Batches
+    validation: Rows | None = None
+
+
+def codes_and_weights(target: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Split a batch's target into class codes and sample weights, None where there are none."""
+    return (target[0], target[1]) if isinstance(target, tuple | list) else (target, None)
+
+
+def n_rows(X: Any) -> int:
+    """Return the number of rows of X of any kind."""
+    if isinstance(X, Mapping):
+        return n_rows(next(iter(X.values())))
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+
+
+def _x_of(row: Any) -> Any:
+    return row[0] if isinstance(row, tuple | list) else row
+
+
+def row_shape(X: Any) -> Any:
+    """Return the shape of one row: a tuple, a dict of them for a dict, None for a Dataset."""
+    if isinstance(X, Mapping):
+        return {key: row_shape(values) for key, values in X.items()}
+    return tuple(X.shape[1:]) if hasattr(X, "shape") else None
+
+
+def resolve_dtype(dtype: Any, X: Any, device: str | torch.device) -> torch.dtype | None:
+    """Turn the hyperparameter into the dtype that values of X become; None leaves them as they are.
+
+    "auto": float64 stays, ints and bools become float64, except on devices that are slow at it or lack it (float32);
+    float32 stays; float16 becomes float32.
+    """
+    if dtype is None:
+        return None
+    if isinstance(dtype, str) and dtype == "auto":
+        doubles = all(torch.device(device).type != slow for slow in ("cuda", "mps"))
+        single = {torch.float32, torch.float16, torch.bfloat16}
+        return torch.float64 if doubles and not all(found in single for found in _dtypes(X)) else torch.float32
+    if isinstance(dtype, torch.dtype):
+        found = dtype
+    else:
+        try:
+            found = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+        except TypeError:
+            found = torch.bool
+    if found not in _NUMPY:
+        raise ValueError(f'dtype must be "auto", None or one of {[str(known) for known in _NUMPY]}; it is {dtype!r}.')
+    return found
+
+
+def _dtypes(X: Any) -> list[torch.dtype]:
+    if isinstance(X, Mapping):
+        return [dtype for values in X.values() for dtype in _dtypes(values)]
+    if hasattr(X, "dtype") and hasattr(X, "shape"):
+        kinds = {np.dtype(np.float32): torch.float32, np.dtype(np.float16): torch.float16}
+        return [kinds.get(np.dtype(X.dtype).newbyteorder("="), torch.float64)]
+    row = Rows(X)[np.array([0])][0]
+    return [value.dtype for value in (row.values() if isinstance(row, Mapping) else [row])]

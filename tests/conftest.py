@@ -1,0 +1,28 @@
+"""What all tests share: one torch thread, so that runs are equal bit by bit, and a small imbalanced set."""
+
+import os
+
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # else scikit-learn skips some of its checks
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data():
+    """300 rows of 5 float64 features, 15 % in class 1."""
+    X, y = make_classification(300, n_features=5, n_informative=3, weights=[0.85], class_sep=1.5, random_state=0)
+    return X, y
+
+
+@pytest.fixture
+def three_classes():
+    """300 rows of 5 features, three string labels with 210, 75 and 15 rows or so."""
+    X, y = make_classification(
+        300, n_features=5, n_informative=4, n_classes=3, weights=[0.7, 0.25], n_clusters_per_class=1, random_state=0
+    )
+    return X, np.array(["ok", "warn", "fail"])[y]

@@ -1,0 +1,359 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from sklearn.base import clone
+from torch.utils.data import WeightedRandomSampler
+
+from imbalanced_torch import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch._sampling import (
+    STRATEGIES,
+    Batches,
+    Cycle,
+    Natural,
+    Passes,
+    RowsByClass,
+    SamplingStrategy,
+    epoch_length,
+    resolve_sampling,
+)
+
+CODES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 25, 5]))
+COUNTS = np.array([60, 25, 5])
+CLASSES = np.array(["a", "b", "c"])
+
+
+def name(value):
+    """A readable id, the same in every process."""
+    plain = type(value).__name__ if " at 0x" in str(value) else str(value)
+    return getattr(value, "__name__", plain)[:40]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def stream_of(sampling, codes=CODES, batch_size=16, seed=0):
+    rows = RowsByClass(codes, 3, generator(seed))
+    strategy = resolve_sampling(sampling, CLASSES)
+    return Natural(rows) if strategy is None else strategy.stream(rows, batch_size)
+
+
+def epoch(sampling, n=None, **kwargs):
+    stream = stream_of(sampling, **kwargs)
+    return stream.take(n or stream.length).numpy()
+
+
+def class_counts(rows):
+    return np.bincount(CODES[rows], minlength=3)
+
+
+@dataclass
+class RarestOnly(SamplingStrategy):
+    """A strategy from outside the package: one method."""
+
+    def stream(self, rows, batch_size):
+        quotas = np.where(rows.counts == rows.counts.min(), rows.counts, 0)
+        return Passes(quotas, rows)
+
+
+ALL = [
+    *STRATEGIES,
+    OverSampling(0.5),
+    UnderSampling(0.5),
+    TemperedSampling(0.5),
+    {"a": 7},
+    lambda n: n + 1,
+    RarestOnly(),
+    None,
+]
+
+
+@pytest.mark.parametrize("sampling", ALL, ids=name)
+def test_every_strategy_draws_rows_that_exist_and_keeps_its_length(sampling):
+    stream = stream_of(sampling)
+    rows = stream.take(stream.length)
+    assert rows.dtype == torch.int64
+    assert len(rows) == stream.length
+    assert rows.min() >= 0
+    assert rows.max() < len(CODES)
+
+
+@pytest.mark.parametrize("sampling", ALL, ids=name)
+def test_every_strategy_has_the_class_shares_it_declares(sampling):
+    stream = stream_of(sampling)
+    n = 20 * stream.length
+    drawn = class_counts(stream.take(n).numpy()) / n
+    tolerance = 5 * np.sqrt(stream.shares * (1 - stream.shares) / n)
+    assert (np.abs(drawn - stream.shares) <= tolerance + 1e-12).all()
+
+
+@pytest.mark.parametrize("sampling", ALL, ids=name)
+def test_every_strategy_repeats_itself_for_a_seed_and_differs_between_epochs(sampling):
+    first, again = stream_of(sampling), stream_of(sampling)
+    epochs = [first.take(first.length) for _ in range(2)]
+    assert torch.equal(epochs[0], again.take(again.length))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+@pytest.mark.parametrize("sampling", ALL, ids=name)
+def test_every_strategy_leaves_the_global_random_state_alone(sampling):
+    before = torch.get_rng_state()
+    epoch(sampling)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("word", STRATEGIES)
+def test_every_word_resolves_to_an_object_that_scikit_learn_can_clone(word):
+    strategy = resolve_sampling(word, CLASSES)
+    assert clone(strategy) == strategy
+
+
+def test_none_shows_every_row_once():
+    assert sorted(epoch(None)) == list(range(90))
+
+
+def test_weighted_draws_as_many_rows_as_there_are():
+    assert len(epoch("weighted")) == 90
+
+
+def test_weighted_has_the_law_of_weighted_random_sampler():
+    n = 90_000
+    ours = np.bincount(epoch("weighted", n), minlength=90)
+    weights = 1 / COUNTS[CODES]
+    theirs = np.bincount(list(WeightedRandomSampler(weights, n, generator=generator(1))), minlength=90)
+    expected = n * weights / weights.sum()
+    assert chisquare(ours, expected).pvalue > 1e-3
+    assert chisquare(theirs, expected).pvalue > 1e-3
+
+
+def test_weighted_draws_are_independent():
+    rows = CODES[epoch("weighted", 90_000)]
+    pairs = np.bincount(3 * rows[::2] + rows[1::2], minlength=9)
+    assert chisquare(pairs).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ("over", [60, 60, 60]),
+        (OverSampling(0.5), [60, 30, 30]),
+        (OverSampling(0.1), [60, 25, 6]),
+        ("under", [5, 5, 5]),
+        (UnderSampling(0.5), [10, 10, 5]),
+        (UnderSampling(0.01), [60, 25, 5]),
+        ("batch", [30, 30, 30]),  # 16 // 3 = 5 of each class, ceil(90 / 15) = 6 batches
+        ({"a": 30, "c": 12}, [30, 25, 12]),
+        (lambda counts: counts // 5, [12, 5, 1]),
+    ],
+    ids=name,
+)
+def test_an_epoch_has_the_counts_worked_by_hand(sampling, expected):
+    assert class_counts(epoch(sampling)).tolist() == expected
+
+
+@pytest.mark.parametrize("sampling", ["over", OverSampling(0.5), {"c": 12}], ids=name)
+def test_more_rows_than_there_are_show_every_row_at_least_once(sampling):
+    assert set(epoch(sampling)) == set(range(90))
+
+
+@pytest.mark.parametrize("sampling", ["under", UnderSampling(0.4), {"a": 11, "b": 3}], ids=name)
+def test_fewer_rows_than_there_are_come_without_replacement(sampling):
+    stream = stream_of(sampling)
+    for _ in range(20):
+        rows = stream.take(stream.length).numpy()
+        assert len(set(rows)) == len(rows)
+
+
+def test_under_sees_all_rows_over_the_epochs():
+    stream = stream_of("under")
+    seen = {row for _ in range(12) for row in stream.take(stream.length).tolist()}  # 60 rows, 5 at a time
+    assert seen == set(range(90))
+
+
+def test_tempered_sampling_of_power_0_and_1_is_equal_and_natural_shares():
+    np.testing.assert_allclose(TemperedSampling(0.0).shares(COUNTS), 1 / 3)
+    np.testing.assert_allclose(TemperedSampling(1.0).shares(COUNTS), COUNTS / 90)
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 16, 64, 2])
+def test_balanced_batches_hold_exactly_m_rows_of_each_class(batch_size):
+    stream = stream_of(BalancedBatches(), batch_size=batch_size)
+    m = max(1, batch_size // 3)
+    batches = list(Batches(stream.take, stream.length, stream.batch_size))
+    assert len(batches) == -(-90 // (3 * m))
+    assert all(class_counts(batch.numpy()).tolist() == [m, m, m] for batch in batches)
+
+
+def test_balanced_batches_cycle_each_class_before_repeating_a_row():
+    rows = epoch("batch", batch_size=6)
+    for code, n in enumerate(COUNTS):
+        first = rows[CODES[rows] == code][:n]
+        assert len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 10])
+def test_a_cycle_shows_no_row_twice_in_one_take_and_every_row_each_round(n):
+    cycle = Cycle(torch.arange(10), generator())
+    takes = [cycle.take(n).tolist() for _ in range(30)]
+    assert all(len(set(take)) == n for take in takes)
+    counts = np.bincount(np.concatenate(takes))
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_cycle_makes_every_row_equally_likely_over_a_round_border():
+    seen = np.zeros(5)
+    for seed in range(2000):
+        cycle = Cycle(torch.arange(5), generator(seed))
+        cycle.take(3)
+        seen[cycle.take(3)] += 1
+    assert chisquare(seen).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("word", STRATEGIES)
+def test_a_class_without_rows_in_a_chunk_gives_none(word):
+    codes = np.repeat([0, 2], [9, 3])
+    rows = stream_of(word, codes=codes).take(40).numpy()
+    assert set(codes[rows]) == {0, 2}
+
+
+@pytest.mark.parametrize(("size", "length"), [(None, 15), (40, 40), (1.0, 90), (2.5, 225), (0.001, 1)])
+def test_epoch_size_is_rows_or_a_share_of_the_training_rows(size, length):
+    assert epoch_length(size, stream_of("under"), 90) == length
+
+
+def test_epoch_size_of_balanced_batches_is_whole_batches():
+    assert epoch_length(31, stream_of("batch"), 90) == 45
+
+
+def test_a_longer_epoch_of_under_is_consecutive_fresh_undersamples():
+    rows = epoch("under", 90)
+    assert class_counts(rows).tolist() == [30, 30, 30]
+    for part in np.split(rows, 6):
+        assert class_counts(part).tolist() == [5, 5, 5]
+        assert len(set(part)) == 15
+
+
+def test_a_shorter_epoch_without_sampling_is_a_fresh_random_subset():
+    stream = stream_of(None)
+    epochs = [set(stream.take(40).tolist()) for _ in range(5)]
+    assert all(len(rows) == 40 for rows in epochs)
+    assert len(set(map(frozenset, epochs))) == 5
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (3, 5, [3])],
+)
+def test_a_last_batch_of_one_row_joins_the_one_before(n, batch_size, sizes):
+    batches = Batches(torch.arange, n, batch_size)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_drop_last_drops_an_incomplete_batch():
+    assert [len(batch) for batch in Batches(torch.arange, 10, 4, drop_last=True)] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "error", "message"),
+    [
+        (
+            "upsampling",
+            ValueError,
+            "sampling must be one of the words ['batch', 'over', 'under', 'weighted']; it is 'upsampling'. Did you "
+            "mean 'over'?",
+        ),
+        (
+            "undersample",
+            ValueError,
+            "sampling must be one of the words ['batch', 'over', 'under', 'weighted']; it is 'undersample'. Did you "
+            "mean 'under'?",
+        ),
+        (
+            "auto",
+            ValueError,
+            "sampling must be one of the words ['batch', 'over', 'under', 'weighted']; it is 'auto'. Did you mean "
+            "'weighted'?",
+        ),
+        (
+            "wieghted",
+            ValueError,
+            "sampling must be one of the words ['batch', 'over', 'under', 'weighted']; it is 'wieghted'. Did you "
+            "mean 'weighted'?",
+        ),
+        (OverSampling(0), ValueError, "ratio must be in (0, 1]; it is 0. 1.0 makes the classes equal."),
+        (UnderSampling(1.5), ValueError, "ratio must be in (0, 1]; it is 1.5. 1.0 makes the classes equal."),
+        (OverSampling("half"), ValueError, "ratio must be in (0, 1]; it is 'half'. 1.0 makes the classes equal."),
+        (TemperedSampling(np.nan), ValueError, "power must be a finite number; it is nan."),
+        ({"z": 3}, ValueError, "sampling has keys that are not classes of y: ['z']. The classes are ['a', 'b', 'c']."),
+        (
+            {"a": 0},
+            ValueError,
+            "sampling must give whole counts of at least 1; it gives {'a': 0, 'b': 25, 'c': 5}. Shares are set by "
+            "OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...).",
+        ),
+        (
+            {"a": -4, "b": 1, "c": 1},
+            ValueError,
+            "sampling must give whole counts of at least 1; it gives {'a': -4, 'b': 1, 'c': 1}. Shares are set by "
+            "OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...).",
+        ),
+        (
+            {"a": 0.5},
+            ValueError,
+            "sampling must give whole counts of at least 1; it gives {'a': 0.5, 'b': 25.0, 'c': 5.0}. Shares are set "
+            "by OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...).",
+        ),
+        (
+            lambda counts: counts[:2],
+            ValueError,
+            "sampling must give one count for each of the 3 classes ['a', 'b', 'c']; its shape is (2,).",
+        ),
+        (
+            WeightedRandomSampler(np.ones(9), 9),
+            TypeError,
+            "sampling must be a strategy, not a sampler: a WeightedRandomSampler belongs to the rows of one fold, "
+            "and a "
+            'strategy makes one for each fit. For WeightedRandomSampler with weights 1 / n_c pass sampling="weighted"; '
+            "else None, one of the words ['batch', 'over', 'under', 'weighted'], OverSampling(...), "
+            "UnderSampling(...), "
+            "TemperedSampling(...), BalancedBatches(), a dict from label to count or a callable from counts to counts.",
+        ),
+        (
+            0.5,
+            TypeError,
+            "sampling must be None, one of the words ['batch', 'over', 'under', 'weighted'], OverSampling(...), "
+            "UnderSampling(...), TemperedSampling(...), BalancedBatches(), a dict from label to count or a callable "
+            "from "
+            "counts to counts; it is 0.5.",
+        ),
+    ],
+    ids=name,
+)
+def test_error_says_what_must_hold_what_came_and_the_choices(sampling, error, message):
+    with pytest.raises(error) as raised:
+        stream_of(sampling)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [(0, ValueError), (-3, ValueError), (0.0, ValueError), (np.nan, ValueError), ("all", TypeError), (True, TypeError)],
+)
+def test_epoch_size_must_be_a_positive_number(size, error):
+    with pytest.raises(error, match="an int \\(rows\\) or a float \\(share of the training rows\\); it is"):
+        epoch_length(size, stream_of(None), 90)
+
+
+def test_unknown_parameter_of_a_strategy_names_those_it_has():
+    with pytest.raises(ValueError, match=r"'power' is not a parameter of OverSampling, which has \['ratio'\]."):
+        OverSampling().set_params(power=1)
+
+
+def test_the_callers_dict_is_unchanged():
+    given = {"a": 30}
+    epoch(given)
+    assert given == {"a": 30}
