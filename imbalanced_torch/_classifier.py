@@ -14,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
+from skorch.utils import to_numpy
 from torch import nn
 
 from imbalanced_torch._callbacks import Stopping, copied
@@ -485,8 +486,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 f"{module!r}."
             )
         shape = row_shape(training.X)
-        if shape is None:
-            shape = row_shape(training[np.arange(1)][0])
+        if shape is None:  # a Dataset tells by its first row
+            shape = row_shape(to_numpy(training[np.arange(1)][0]))
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(

@@ -110,7 +110,7 @@ def n_rows(X: Any) -> int:
     """Return the number of rows of X of any kind."""
     if isinstance(X, Mapping):
         return n_rows(next(iter(X.values())))
-    return X.shape[0] if hasattr(X, "shape") else len(X)
+    return X.shape[0] if sparse.issparse(X) else len(X)
 
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
@@ -120,11 +120,15 @@ def _x_of(row: Any) -> Any:
     return row[0] if isinstance(row, tuple | list) else row
 
 
+def _is_array(X: Any) -> bool:
+    return isinstance(X, np.ndarray) or sparse.issparse(X)
+
+
 def row_shape(X: Any) -> Any:
     """Return the shape of one row: a tuple, a dict of them for a dict, None for a Dataset."""
     if isinstance(X, Mapping):
         return {key: row_shape(values) for key, values in X.items()}
-    return tuple(X.shape[1:]) if hasattr(X, "shape") else None
+    return tuple(X.shape[1:]) if _is_array(X) else None
 
 
 def resolve_dtype(dtype: Any, X: Any, device: str | torch.device) -> torch.dtype | None:
@@ -154,7 +158,7 @@ def resolve_dtype(dtype: Any, X: Any, device: str | torch.device) -> torch.dtype
 def _dtypes(X: Any) -> list[torch.dtype]:
     if isinstance(X, Mapping):
         return [dtype for values in X.values() for dtype in _dtypes(values)]
-    if hasattr(X, "dtype") and hasattr(X, "shape"):
+    if _is_array(X):
         kinds = {np.dtype(np.float32): torch.float32, np.dtype(np.float16): torch.float16}
         return [kinds.get(np.dtype(X.dtype).newbyteorder("="), torch.float64)]
     row = Rows(X)[np.array([0])][0]

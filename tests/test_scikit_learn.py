@@ -1,0 +1,335 @@
+"""scikit-learn's own checks, and its tools on top."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
+from scipy.stats import uniform
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import make_scorer, recall_score
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from imbalanced_torch import (
+    BalancedBatches,
+    CombinedRemedyWarning,
+    EffectiveNumber,
+    ImbalancedNetClassifier,
+    OverSampling,
+    TemperedSampling,
+    UnderSampling,
+)
+
+
+class Narrow(torch.nn.Module):
+    """A module of a user's."""
+
+    def __init__(self, input_dim, n_classes, width=10):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(input_dim, width), torch.nn.Tanh(), torch.nn.Linear(width, n_classes)
+        )
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+# Every label that the checks use, so that a dict weight fits them all.
+WEIGHTS = {**{label: 1.0 + label / 10 for label in range(-1, 11)}, "one": 1.0, "two": 1.5, "three": 2.0, "other": 1.0}
+
+CHECKED = [
+    ImbalancedNetClassifier(),
+    ImbalancedNetClassifier(class_weight="balanced"),
+    ImbalancedNetClassifier(class_weight="sqrt"),
+    ImbalancedNetClassifier(class_weight="effective"),
+    ImbalancedNetClassifier(class_weight=WEIGHTS),
+    ImbalancedNetClassifier(
+        Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
+    ),
+    ImbalancedNetClassifier(sampling="weighted"),
+    ImbalancedNetClassifier(sampling="over"),
+    ImbalancedNetClassifier(sampling="under"),
+    ImbalancedNetClassifier(sampling="batch"),
+]
+
+
+def expected_failures(estimator):
+    if estimator.sampling is None:
+        return {}
+    why = "a random draw of rows differs from a random draw of duplicated rows: the equivalence is impossible"
+    return dict.fromkeys(
+        ["check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"], why
+    )
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.CombinedRemedyWarning")  # a check sets a dict weight
+@parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_scikit_learn_skips_none_of_its_checks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a skip is a SkipTestWarning or raises SkipTest
+        checks = list(estimator_checks_generator(ImbalancedNetClassifier(), mark="skip"))
+    assert len(checks) > 50
+
+
+FAST = {"max_epochs": 5, "lr": 0.01, "random_state": 0}
+
+
+def net(**kwargs):
+    return ImbalancedNetClassifier(**{**FAST, **kwargs})
+
+
+def test_pipeline_with_a_scaler_learns(data):
+    X, y = data
+    pipeline = make_pipeline(StandardScaler(), net(class_weight="balanced", max_epochs=20)).fit(X * 1000, y)
+    assert pipeline.score(X * 1000, y) > 0.8
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_column_transformer_with_categories_and_missing_values(data, sparse):
+    X, y = data
+    table = pd.DataFrame(X[:, :3], columns=["a", "b", "c"])
+    table.loc[::7, "b"] = np.nan
+    table["colour"] = np.where(y == 1, "red", np.where(X[:, 3] > 0, "blue", "green"))
+    table.loc[::9, "colour"] = None
+    columns = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["a", "b", "c"]),
+            ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=sparse), ["colour"]),
+        ],
+        sparse_threshold=1.0 if sparse else 0.0,
+    )
+    scores = cross_validate(make_pipeline(columns, net(sampling="batch")), table, y, cv=3, scoring="roc_auc")
+    assert scores["test_score"].mean() > 0.9
+
+
+def test_cross_validate_with_several_scorers(data):
+    names = ["balanced_accuracy", "average_precision", "roc_auc", "f1", "neg_log_loss", "neg_brier_score"]
+    scores = cross_validate(net(class_weight="balanced"), *data, cv=3, scoring=names)
+    assert all(np.isfinite(scores[f"test_{name}"]).all() for name in names)
+
+
+GRID = [
+    {"class_weight": [None, "balanced", {0: 1, 1: 4}, EffectiveNumber(0.9)]},
+    {"sampling": [None, "weighted", "over", "under", "batch", {1: 60}, TemperedSampling(), BalancedBatches()]},
+    {"sampling": [OverSampling()], "sampling__ratio": [0.3, 1.0]},
+    {"module__hidden_sizes": [(8,), (4, 4)], "optimizer__weight_decay": [0, 0.1], "lr": [1e-3, 1e-2]},
+]
+
+
+def test_grid_search_over_everything_with_two_jobs_equals_one_job_bit_by_bit(data):
+    searches = [
+        GridSearchCV(net(max_epochs=2), GRID, scoring="neg_log_loss", cv=2, n_jobs=n_jobs).fit(*data)
+        for n_jobs in (1, 2)
+    ]
+    scores = [search.cv_results_["mean_test_score"] for search in searches]
+    np.testing.assert_array_equal(*scores)
+    assert np.isfinite(scores[0]).all()
+    assert len(set(scores[0])) > len(scores[0]) / 2  # the cells are not all the same
+    np.testing.assert_array_equal(*(search.predict_proba(data[0]) for search in searches))
+
+
+def test_grid_search_in_threads_equals_one_job_bit_by_bit(data):
+    from joblib import parallel_backend
+
+    with parallel_backend("threading"):
+        threads = GridSearchCV(net(max_epochs=2), GRID[1], scoring="neg_log_loss", cv=2, n_jobs=2).fit(*data)
+    one = GridSearchCV(net(max_epochs=2), GRID[1], scoring="neg_log_loss", cv=2).fit(*data)
+    np.testing.assert_array_equal(threads.cv_results_["mean_test_score"], one.cv_results_["mean_test_score"])
+
+
+def test_grid_search_leaves_the_grid_and_the_estimator_as_they_were(data):
+    sampling, estimator = OverSampling(), net(max_epochs=1)
+    before = repr(estimator.get_params())
+    GridSearchCV(estimator, {"sampling": [sampling], "sampling__ratio": [0.3, 0.5]}, cv=2).fit(*data)
+    assert sampling.ratio == 1.0
+    assert repr(estimator.get_params()) == before
+
+
+def test_sampling_ratio_reaches_the_fit(data):
+    search = GridSearchCV(net(max_epochs=1), {"sampling": [UnderSampling()], "sampling__ratio": [0.5]}, cv=2).fit(*data)
+    np.testing.assert_allclose(search.best_estimator_.sampled_prior_, [2 / 3, 1 / 3], atol=1e-12)
+
+
+def test_randomized_search(data):
+    search = RandomizedSearchCV(
+        net(), {"lr": uniform(1e-3, 1e-2), "sampling": [None, "over"]}, n_iter=3, cv=2, random_state=0
+    ).fit(*data)
+    assert search.best_score_ > 0.8
+
+
+def test_halving_search_with_max_epochs_as_resource(data):
+    search = HalvingGridSearchCV(
+        net(),
+        {"class_weight": [None, "sqrt", "balanced"]},
+        resource="max_epochs",
+        max_resources=9,
+        min_resources="exhaust",
+        cv=2,
+    ).fit(*data)
+    assert search.best_estimator_.n_iter_ == 9
+
+
+def test_calibrated_classifier(data):
+    X, y = data
+    calibrated = CalibratedClassifierCV(net(class_weight="balanced", max_epochs=20), cv=3).fit(X, y)
+    raw = net(class_weight="balanced", max_epochs=20).fit(X, y)
+    prior = y.mean()
+    assert abs(calibrated.predict_proba(X)[:, 1].mean() - prior) < abs(raw.predict_proba(X)[:, 1].mean() - prior) / 2
+
+
+def test_tuned_and_fixed_thresholds(data):
+    X, y = data
+    tuned = TunedThresholdClassifierCV(net(), scoring="balanced_accuracy", cv=3).fit(X, y)
+    assert 0 < tuned.best_threshold_ < 1
+    fixed = FixedThresholdClassifier(net(), threshold=0.05, response_method="predict_proba").fit(X, y)
+    assert fixed.predict(X).mean() > net().fit(X, y).predict(X).mean()
+
+
+def test_frozen_estimator(data):
+    X, y = data
+    fitted = net().fit(X, y)
+    frozen = FrozenEstimator(fitted)
+    frozen.fit(X[:10], y[:10])
+    np.testing.assert_array_equal(frozen.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_permutation_importance_finds_the_feature_that_matters():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = (X[:, 1] > 1).astype(int)
+    importance = permutation_importance(net(class_weight="balanced", max_epochs=20).fit(X, y), X, y, random_state=0)
+    assert importance.importances_mean.argmax() == 1
+
+
+def test_learning_curve(data):
+    _, _, scores = learning_curve(net(), *data, cv=2, train_sizes=[0.3, 1.0], shuffle=True, random_state=0)
+    assert scores.shape == (2, 2)
+    assert np.isfinite(scores).all()
+
+
+def test_voting_and_bagging(data):
+    X, y = data
+    voting = VotingClassifier([("net", net()), ("line", LogisticRegression())], voting="soft").fit(X, y)
+    bag = BaggingClassifier(net(sampling="batch"), n_estimators=3, random_state=0).fit(X, y)
+    assert voting.score(X, y) > 0.8
+    assert bag.score(X, y) > 0.6
+
+
+def test_imblearns_pipeline_and_its_sampler_before_the_net(data):
+    X, y = data
+    pipeline = make_imblearn_pipeline(RandomOverSampler(random_state=0), net(class_weight="balanced")).fit(X, y)
+    np.testing.assert_allclose(pipeline[-1].class_weight_, 1)  # balanced already: no double correction
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"class_weight": "balanced"},
+        {"class_weight": {"common": 1, "rare": 2, "rarest": 9}},
+        {"sampling": {"common": 20, "rare": 20, "rarest": 20}},
+        {"sampling": "batch"},
+    ],
+    ids=str,
+)
+def test_a_fold_may_lack_the_rarest_class(remedy):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.repeat(["common", "rare", "rarest"], [40, 18, 2])
+    folds = [(np.arange(58), np.arange(50, 60)), (np.r_[0:30, 40:60], np.arange(58))]
+    scores = cross_validate(net(**remedy), X, y, cv=folds, return_estimator=True, error_score="raise")
+    lacking, whole = scores["estimator"]
+    assert lacking.classes_.tolist() == ["common", "rare"]
+    assert whole.classes_.tolist() == ["common", "rare", "rarest"]
+
+
+@pytest.mark.filterwarnings("ignore:Number of classes in training fold:RuntimeWarning")
+def test_cross_val_predict_gives_probability_0_to_a_class_that_the_fold_lacks():
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.repeat([0, 1, 2], [40, 18, 2])
+    folds = [(np.arange(58), np.r_[58:60]), (np.r_[0:30, 40:60], np.r_[0:58])]
+    proba = cross_val_predict(net(class_weight="balanced"), X, y, cv=folds, method="predict_proba")
+    assert (proba[58:, 2] == 0).all()
+    assert (proba[:58, 2] > 0).all()
+
+
+def test_an_array_weight_in_a_fold_that_lacks_a_class_says_to_pass_a_dict():
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.repeat([0, 1], 10)
+    with pytest.raises(ValueError, match="Where a fold may lack a class, pass a dict from label to weight"):
+        net(class_weight=[1, 2, 3]).fit(X, y)
+
+
+def test_metadata_routing_carries_sample_weight_to_the_net_and_the_scorer(data):
+    X, y = data
+    weights = np.where(y == 1, 7.0, 1.0)
+    with config_context(enable_metadata_routing=True):
+        scorer = make_scorer(recall_score).set_score_request(sample_weight=True)
+        routed = cross_validate(
+            make_pipeline(
+                StandardScaler().set_fit_request(sample_weight=False), net().set_fit_request(sample_weight=True)
+            ),
+            X,
+            y,
+            cv=StratifiedKFold(3),
+            scoring=scorer,
+            params={"sample_weight": weights},
+            return_estimator=True,
+        )
+    prior = routed["estimator"][0][-1].class_prior_
+    assert prior[1] == pytest.approx(7 * y.mean() / (7 * y.mean() + 1 - y.mean()), abs=0.01)
+
+
+def test_clone_repr_and_html_repr_show_the_parameters_of_the_parts():
+    estimator = net(sampling=OverSampling(0.5), module__hidden_sizes=(8,), optimizer__weight_decay=0.1)
+    copy = clone(estimator)
+    assert repr(copy) == repr(estimator)
+    assert "module__hidden_sizes=(8,)" in repr(estimator)
+    assert "OverSampling(ratio=0.5)" in repr(estimator)
+    assert "optimizer__weight_decay" in estimator._repr_html_()
+
+
+def test_get_params_after_set_params_gives_what_was_set():
+    estimator = net().set_params(sampling=OverSampling(), sampling__ratio=0.25, module__hidden_sizes=(3,), lr=0.5)
+    params = estimator.get_params()
+    assert (params["sampling__ratio"], params["module__hidden_sizes"], params["lr"]) == (0.25, (3,), 0.5)
+
+
+def test_two_remedies_by_number_warn_with_the_effective_prior(data):
+    X, y = data
+    with pytest.warns(CombinedRemedyWarning) as caught:
+        fitted = net(class_weight={1: 9}, sampling="batch", max_epochs=1).fit(X, y)
+    assert len(caught) == 1
+    assert str(caught[0].message) == (
+        "class_weight gives numbers and sampling='batch' changes the class shares too, so both act: the net learns "
+        "under "
+        f"the prior {{0: 0.1, 1: 0.9}}, and the data have {{0: {1 - y.mean():.4g}, 1: {y.mean():.4g}}}. Use one of "
+        "them, "
+        'or a word such as class_weight="balanced", which takes sampling into account.'
+    )
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(fitted.effective_prior_, [0.1, 0.9])
