@@ -487,7 +487,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         shape = row_shape(training.X)
         if shape is None:  # a Dataset tells by its first row
-            shape = row_shape(to_numpy(training[np.arange(1)][0]))
+            shape = row_shape(to_numpy(training.__getitems__([0])[0]))
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(
@@ -503,7 +503,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     def _make_net(self, training: TrainingRows, classes: np.ndarray, positive: Any, seed: int) -> ImbalancedNet:
         module, module_parameters = self._module_and_sizes(training, len(classes))
-        X, target = training[np.arange(min(2, len(training)))]
+        X, target = training.__getitems__(range(min(2, len(training))))
         parts = {
             name: copied(value) if name.startswith("callbacks") else value
             for name, value in self._kwargs.items()
@@ -540,7 +540,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             name for name in before.keys() | parameters.keys() if before.get(name, ...) != parameters.get(name, ...)
         )
         if not same or changed:
-            what = f"module__* ({', '.join(changed)})" if changed else "module"
+            what = f"module__* ({', '.join(changed)})" if same else "module"
             raise ValueError(
                 f"{what} can't change once the net is trained; set warm_start=False and call fit to start anew."
             )

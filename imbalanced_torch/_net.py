@@ -16,7 +16,7 @@ from imbalanced_torch._callbacks import score_in_labels
 from imbalanced_torch._criterion import check_row_losses
 from imbalanced_torch._module import check_logits, first
 from imbalanced_torch._prior import correct_prior
-from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights
+from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
 from imbalanced_torch._sampling import Batches
 
 
@@ -158,18 +158,19 @@ class ImbalancedNet(NeuralNet):
         if loader:  # without a generator, a loader would draw from the global one
             kwargs.setdefault("generator", torch.Generator().manual_seed(self.seed))
         own_order = {"sampler", "batch_sampler", "shuffle"} & kwargs.keys()
+        batches: Any = None
         if training and isinstance(dataset, TrainingRows) and not own_order:
+            batches = dataset.batches
             kwargs.pop("drop_last", None)  # the batches know
-            if iterator is DataLoader and "collate_fn" not in kwargs:
-                return iterator(dataset, sampler=dataset.batches, batch_size=None, collate_fn=_as_they_are, **kwargs)
-            if loader or "batch_sampler" in inspect.signature(iterator).parameters:
-                return iterator(dataset, batch_sampler=dataset.batches, **kwargs)
-        elif iterator is DataLoader and "collate_fn" not in kwargs and not own_order:
+        elif iterator is DataLoader and not own_order:
             batches = Batches(torch.arange, len(dataset), batch_size)
-            return iterator(dataset, sampler=batches, batch_size=None, collate_fn=_as_they_are, **kwargs)
+        if iterator is DataLoader and batches is not None and "collate_fn" not in kwargs:
+            return iterator(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
+        if batches is not None and (loader or "batch_sampler" in inspect.signature(iterator).parameters):
+            return iterator(OneByOne(dataset), batch_sampler=batches, **kwargs)
         if "batch_sampler" not in kwargs:
             kwargs["batch_size"] = batch_size
-        return iterator(dataset, **kwargs)
+        return iterator(OneByOne(dataset), **kwargs)
 
     # Prediction, in codes
 

@@ -48,14 +48,20 @@ class Rows(Dataset[Any]):
     def __len__(self) -> int:
         return n_rows(self.X) if self.index is None else len(self.index)
 
-    def __getitem__(self, rows: Any) -> tuple[Any, Target]:
-        """Return X and target of one row (int) or of a batch (1-d array of ints)."""
-        rows = np.asarray(rows)
-        X = self._gather(self.X, rows if self.index is None else self.index[rows])
+    def __getitem__(self, position: Any) -> tuple[Any, Target]:
+        """Return X and target of one row."""
+        return self._rows(np.asarray(position))
+
+    def __getitems__(self, positions: Any) -> tuple[Any, Target]:
+        """Return X and targets of a batch; data loaders ask for this where it is there."""
+        return self._rows(np.asarray(positions))
+
+    def _rows(self, positions: np.ndarray) -> tuple[Any, Target]:
+        X = self._gather(self.X, positions if self.index is None else self.index[positions])
         if self.codes is None:
-            return X, torch.zeros(rows.shape, dtype=torch.int64)
-        codes = torch.as_tensor(self.codes[rows])
-        return X, codes if self.sample_weight is None else (codes, torch.as_tensor(self.sample_weight[rows]))
+            return X, torch.zeros(positions.shape, dtype=torch.int64)
+        codes = torch.as_tensor(self.codes[positions])
+        return X, codes if self.sample_weight is None else (codes, torch.as_tensor(self.sample_weight[positions]))
 
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""
@@ -92,6 +98,19 @@ class Rows(Dataset[Any]):
             return {key: self._cast(value, only_row) for key, value in values.items()}
         values = values[0] if only_row else values
         return values if self.dtype is None else values.to(self.dtype)
+
+
+class OneByOne(Dataset[Any]):
+    """Rows without their batches: for loaders that collate rows themselves."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: Any) -> tuple[Any, Target]:
+        return self.rows[position]
 
 
 class TrainingRows(Rows):
@@ -131,7 +150,7 @@ def row_shape(X: Any) -> Any:
     return tuple(X.shape[1:]) if _is_array(X) else None
 
 
-def resolve_dtype(dtype: Any, X: Any, device: str | torch.device) -> torch.dtype | None:
+def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torch.dtype | None:
     """Turn the hyperparameter into the dtype that values of X become; None leaves them as they are.
 
     "auto": float64 stays, ints and bools become float64, except on devices that are slow at it or lack it (float32);
@@ -140,7 +159,7 @@ def resolve_dtype(dtype: Any, X: Any, device: str | torch.device) -> torch.dtype
     if dtype is None:
         return None
     if isinstance(dtype, str) and dtype == "auto":
-        doubles = all(torch.device(device).type != slow for slow in ("cuda", "mps"))
+        doubles = device is None or torch.device(device).type not in ("cuda", "mps")  # None: accelerate decides
         single = {torch.float32, torch.float16, torch.bfloat16}
         return torch.float64 if doubles and not all(found in single for found in _dtypes(X)) else torch.float32
     if isinstance(dtype, torch.dtype):
@@ -161,5 +180,5 @@ def _dtypes(X: Any) -> list[torch.dtype]:
     if _is_array(X):
         kinds = {np.dtype(np.float32): torch.float32, np.dtype(np.float16): torch.float16}
         return [kinds.get(np.dtype(X.dtype).newbyteorder("="), torch.float64)]
-    row = Rows(X)[np.array([0])][0]
+    row = Rows(X)[0][0]
     return [value.dtype for value in (row.values() if isinstance(row, Mapping) else [row])]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from imbalanced_torch._hyperparameters import Parameters, by_label, choose
 
@@ -408,7 +408,7 @@ def epoch_length(epoch_size: float | None, stream: RowStream, n_rows: int) -> in
     return length
 
 
-class Batches(Sampler[torch.Tensor]):
+class Batches(BatchSampler):
     """Batches of row positions; each iteration is one epoch. A last batch of one row joins the one before."""
 
     def __init__(
@@ -419,7 +419,7 @@ class Batches(Sampler[torch.Tensor]):
         self.batch_size = batch_size
         self.drop_last = drop_last
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    def __iter__(self) -> Iterator[torch.Tensor]:  # type: ignore[override]
         rows = self.take(self.length)
         starts = range(0, self.length, self.batch_size)[: len(self)]
         for i, start in enumerate(starts):

@@ -23,6 +23,13 @@ def data():
 def three_classes():
     """300 rows of 5 features, three string labels with 210, 75 and 15 rows or so."""
     X, y = make_classification(
-        300, n_features=5, n_informative=4, n_classes=3, weights=[0.7, 0.25], n_clusters_per_class=1, random_state=0
+        300,
+        n_features=5,
+        n_informative=4,
+        n_redundant=0,
+        n_classes=3,
+        weights=[0.7, 0.25],
+        n_clusters_per_class=1,
+        random_state=0,
     )
     return X, np.array(["ok", "warn", "fail"])[y]

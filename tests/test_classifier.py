@@ -1,0 +1,468 @@
+"""The estimator's own behaviour: fitted attributes, one remedy at a time, going on, stopping, saving, repeating."""
+
+import copy
+import io
+import pickle
+import re
+import threading
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import LRScheduler
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
+
+
+def net(*args, **kwargs):
+    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+
+
+def test_the_plain_net_is_the_default():
+    fresh = ImbalancedNetClassifier()
+    assert (fresh.class_weight, fresh.sampling, fresh.criterion, fresh.epoch_size) == (None,) * 4
+
+
+def test_init_only_stores():
+    given = object()
+    assert ImbalancedNetClassifier(module=given, class_weight=given, optimzer__lr=3).class_weight is given
+
+
+@pytest.mark.parametrize(
+    ("remedy", "sampled", "effective"),
+    [
+        ({}, "class", "class"),
+        ({"class_weight": "balanced"}, "class", 0.5),
+        ({"class_weight": "sqrt"}, "class", "sqrt"),
+        ({"sampling": "weighted"}, 0.5, 0.5),
+        ({"sampling": "over"}, 0.5, 0.5),
+        ({"sampling": "under"}, 0.5, 0.5),
+        ({"sampling": "batch"}, 0.5, 0.5),
+        ({"sampling": "over", "class_weight": "balanced"}, 0.5, 0.5),
+        ({"sampling": "batch", "class_weight": "sqrt"}, 0.5, 0.5),
+        ({"sampling": "under", "class_weight": "effective"}, 0.5, 0.5),
+        ({"sampling": UnderSampling(0.5), "class_weight": "balanced"}, 1 / 3, 0.5),
+        ({"epoch_size": 0.5}, "class", "class"),
+    ],
+    ids=str,
+)
+def test_priors_say_what_each_stage_makes_of_the_classes(data, remedy, sampled, effective):
+    X, y = data
+    prior = y.mean()
+    named = {"class": prior, "sqrt": prior**0.5 / (prior**0.5 + (1 - prior) ** 0.5)}
+    fitted = net(**remedy, max_epochs=1).fit(X, y)
+    assert fitted.class_prior_[1] == pytest.approx(prior)
+    assert fitted.sampled_prior_[1] == pytest.approx(named.get(sampled, sampled))
+    assert fitted.effective_prior_[1] == pytest.approx(named.get(effective, effective))
+    assert fitted.class_weight_ @ fitted.sampled_prior_ == pytest.approx(1)
+
+
+@pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}], ids=str)
+def test_each_remedy_raises_recall_on_fresh_rows(remedy):
+    rng = np.random.default_rng(0)
+    y = (rng.random(3000) < 0.1).astype(int)
+    X = rng.normal(size=(3000, 3)) + y[:, None]
+    plain, treated = (net(**r).fit(X[:1000], y[:1000]) for r in ({}, remedy))
+    recall, treated_recall = (fitted.predict(X[1000:])[y[1000:] == 1].mean() for fitted in (plain, treated))
+    assert treated_recall > recall + 0.25
+
+
+@pytest.mark.parametrize("sampling", [None, "weighted", "over", "under", "batch"])
+def test_the_net_sees_only_training_rows_in_the_shares_of_the_sampler(data, sampling):
+    X, y = data
+    X = np.c_[X, np.arange(300)]  # each row carries its number
+
+    class Recorder(ImbalancedNet):
+        def train_step_single(self, batch, **kwargs):
+            self.seen_ = [*getattr(self, "seen_", []), *batch[0][:, 5].int().tolist()]
+            return super().train_step_single(batch, **kwargs)
+
+        def validation_step(self, batch, **kwargs):
+            self.held_out_ = [*getattr(self, "held_out_", []), *batch[0][:, 5].int().tolist()]
+            return super().validation_step(batch, **kwargs)
+
+    class Recording(ImbalancedNetClassifier):
+        net_class = Recorder
+
+    fitted = Recording(sampling=sampling, early_stopping=True, max_epochs=4, random_state=0).fit(X, y)
+    seen, held_out = fitted.net_.seen_, set(fitted.net_.held_out_)
+    assert not held_out & set(seen)
+    assert len(held_out) == round(0.1 * (y == 0).sum()) + round(0.1 * (y == 1).sum())
+    share = y[seen].mean()
+    assert share == pytest.approx(fitted.sampled_prior_[1], abs=5 * np.sqrt(share * (1 - share) / len(seen)))
+    fitted.net_.forward(X, training=True)  # in training mode, and yet every row
+    assert len(fitted.predict(X)) == 300
+
+
+def test_predict_follows_the_decision_function_and_the_probabilities(data, three_classes):
+    for X, y in (data, three_classes):
+        fitted = net(class_weight="balanced").fit(X, y)
+        scores, proba = fitted.decision_function(X), fitted.predict_proba(X)
+        codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        assert scores.shape == ((300,) if len(fitted.classes_) == 2 else (300, 3))
+        np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[codes])
+        np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[proba.argmax(1)])
+        np.testing.assert_allclose(proba.sum(1), 1)
+        np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), proba)
+
+
+def test_log_probabilities_are_finite_far_out(data):
+    X, y = data
+    fitted = net(max_epochs=20).fit(X, y)
+    assert np.isfinite(fitted.predict_log_proba(X * 1e4)).all()
+
+
+# The same result again
+
+
+@pytest.mark.parametrize("remedy", [{}, {"sampling": "over"}, {"sampling": "under"}, {"early_stopping": True}], ids=str)
+def test_a_random_state_makes_two_fits_equal_bit_by_bit(data, remedy):
+    X, y = data
+    nets = [net(**remedy, random_state=seed, module__dropout=0.2).fit(X, y) for seed in (0, 0, 1)]
+    first, second, other = (fitted.predict_proba(X) for fitted in nets)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_the_global_random_states_are_left_alone(data):
+    before = torch.get_rng_state(), pickle.dumps(np.random.get_state())  # noqa: NPY002
+    net(module__dropout=0.3, sampling="over", early_stopping=True).fit(*data).predict(data[0])
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
+def test_the_global_random_state_does_not_matter(data):
+    X, y = data
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        results.append(net(module__dropout=0.3, sampling="over").fit(X, y).predict_proba(X))
+    np.testing.assert_array_equal(*results)
+
+
+def test_threads_agree_and_leave_the_global_random_state_alone(data):
+    X, y = data
+    expected = [net(random_state=s, sampling="over").fit(X, y).predict_proba(X) for s in range(4)]
+    before, results = torch.get_rng_state(), [None] * 4
+
+    def run(s):
+        results[s] = net(random_state=s, sampling="over").fit(X, y).predict_proba(X)
+
+    threads = [threading.Thread(target=run, args=(s,)) for s in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, wanted)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_number_of_torch_threads_is_left_alone(data):
+    before = torch.get_num_threads()
+    net().fit(*data)
+    assert torch.get_num_threads() == before
+
+
+def test_a_random_state_instance_moves_on(data):
+    X, y = data
+    rng = np.random.RandomState(0)
+    first, second = (net(random_state=rng).fit(X, y).predict_proba(X) for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+# Early stopping
+
+
+def test_early_stopping_restores_the_epoch_with_the_lowest_corrected_loss():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 20)), (rng.random(400) < 0.2).astype(int)  # nothing to learn: over-fits at once
+    fitted = net(
+        class_weight="balanced", early_stopping=True, validation_fraction=0.4, max_epochs=200, n_iter_no_change=5
+    ).fit(X, y)
+    losses = fitted.history_[:, "valid_log_loss_corrected"]
+    assert fitted.n_iter_ == len(losses) < 200
+    assert fitted.best_epoch_ == np.argmin(losses) + 1 < fitted.n_iter_
+    until_best = net(
+        class_weight="balanced",
+        train_split=_same_split(fitted, X, y),
+        max_epochs=fitted.best_epoch_,
+        early_stopping=False,
+    ).fit(X, y)
+    np.testing.assert_array_equal(fitted.predict_proba(X), until_best.predict_proba(X))
+
+
+def _same_split(fitted, X, y):
+    from imbalanced_torch._classifier import _HOLDOUT
+    from imbalanced_torch._holdout import stratified
+    from imbalanced_torch._randomness import sub_seed
+
+    rng = np.random.RandomState(sub_seed(fitted.net_.seed, _HOLDOUT))
+    positions, held_out = stratified(y, fitted.validation_fraction, rng)
+    return lambda dataset, y: (torch.utils.data.Subset(dataset, positions), torch.utils.data.Subset(dataset, held_out))
+
+
+def test_history_shows_raw_weighted_and_corrected_validation_loss(data):
+    X, y = data
+    fitted = net(class_weight="balanced", early_stopping=True, max_epochs=15).fit(X, y)
+    held_out = _same_split(fitted, X, y)(np.arange(300), y)[1].indices
+    fitted_at_last = net(class_weight="balanced", train_split=_same_split(fitted, X, y), max_epochs=15).fit(X, y)
+    proba, codes = fitted_at_last.predict_proba(X[held_out]), y[held_out]
+    last = fitted_at_last.history_[-1]
+    own = proba[np.arange(len(codes)), codes]
+    assert last["valid_log_loss"] == pytest.approx(-np.log(own).mean())
+    assert last["valid_loss"] == pytest.approx((-np.log(own) * fitted_at_last.class_weight_[codes]).mean())
+    corrected = proba * fitted_at_last.class_prior_ / fitted_at_last.effective_prior_
+    corrected /= corrected.sum(1, keepdims=True)
+    expected = -np.log(corrected[np.arange(len(codes)), codes]).mean()
+    assert last["valid_log_loss_corrected"] == pytest.approx(expected)
+
+
+def test_without_a_remedy_the_corrected_loss_is_the_raw_one(data):
+    history = net(early_stopping=True).fit(*data).history_
+    np.testing.assert_allclose(history[:, "valid_log_loss"], history[:, "valid_log_loss_corrected"], rtol=1e-12)
+
+
+def test_validation_loss_is_weighted_by_sample_weight_only(data):
+    X, y = data
+    kwargs = {"train_split": ValidSplit(3, stratified=True), "max_epochs": 1}
+    weights = np.where(y == 1, 1e-9, 1.0)
+    weighted = net(**kwargs).fit(X, y, sample_weight=weights)
+    rows = next(iter(ValidSplit(3, stratified=True).check_cv(y).split(X, y)))[1]
+    rows = rows[y[rows] == 0]
+    expected = -np.log(weighted.predict_proba(X[rows])[:, 0]).mean()
+    assert weighted.history_[-1, "valid_log_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_weight_of_0_has_no_correction_and_stops_on_the_weighted_loss(data):
+    fitted = net(class_weight={0: 0, 1: 1}, early_stopping=True).fit(*data)
+    assert fitted.net_.monitored == "valid_loss"
+    assert "valid_log_loss_corrected" not in fitted.history_[-1]
+
+
+def test_auto_stops_early_only_above_10_000_rows():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(10_001, 2)), np.arange(10_001) % 5 == 0
+    small, large = net(max_epochs=1).fit(X[1:], y[1:]), net(max_epochs=1).fit(X, y)
+    assert "valid_loss" not in small.history_[-1]
+    assert "valid_loss" in large.history_[-1]
+
+
+def test_a_class_too_rare_to_split_stays_in_training():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(99, 2)), np.repeat([0, 1, 2], [80, 18, 1])
+    fitted = net(early_stopping=True, validation_fraction=0.5).fit(X, y)
+    np.testing.assert_allclose(fitted.class_prior_ * 50, [40, 9, 1])
+
+
+def test_train_split_and_predefined_split_choose_the_held_out_rows(data):
+    X, y = data
+    labels = np.array(["no", "yes"])[y]
+    tensors = TensorDataset(torch.from_numpy(X[:50]), torch.from_numpy(y[:50]))
+    for split, target, n_train in [
+        (ValidSplit(4, stratified=True), labels, 225),
+        (predefined_split(Dataset(X[:50], labels[:50])), labels, 300),
+        (predefined_split(tensors), y, 300),
+    ]:
+        fitted = net(train_split=split, early_stopping=True).fit(X, target)
+        assert "valid_log_loss_corrected" in fitted.history_[-1]
+        assert fitted.exposure_.drawn.sum() == n_train
+
+
+# Going on
+
+
+def test_warm_start_goes_on(data):
+    X, y = data
+    once = net(max_epochs=3, warm_start=True).fit(X, y)
+    weights = copy.deepcopy(once.module_.state_dict())
+    losses = once.history_[:, "train_loss"]
+    twice = once.fit(X, y)
+    assert twice.n_iter_ == 6
+    assert twice.history_[:3, "train_loss"] == losses
+    assert twice.history_[-1, "train_loss"] < losses[-1]
+    assert any(not torch.equal(weights[k], v) for k, v in twice.module_.state_dict().items())
+
+
+def test_warm_start_of_two_short_fits_is_as_good_as_one_long_fit(data):
+    """Adam's state goes on too: the loss falls as in one fit."""
+    X, y = data
+    long = net(max_epochs=6, batch_size=-1).fit(X, y)
+    short = net(max_epochs=3, batch_size=-1, warm_start=True).fit(X, y).fit(X, y)
+    assert short.history_[-1, "train_loss"] == pytest.approx(long.history_[-1, "train_loss"], rel=1e-6)
+
+
+def test_warm_start_takes_over_a_new_learning_rate_and_new_weights(data):
+    fitted = net(warm_start=True).fit(*data).set_params(lr=0.5, class_weight="balanced").fit(*data)
+    assert fitted.net_.optimizer_.param_groups[0]["lr"] == 0.5
+    np.testing.assert_allclose(fitted.effective_prior_, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"module__hidden_sizes": (3,)}, "module__* (hidden_sizes)"), ({"module": nn.Linear}, "module")],
+    ids=str,
+)
+def test_warm_start_with_another_module_raises(data, change, what):
+    fitted = net(warm_start=True).fit(*data).set_params(**change)
+    message = f"{what} can't change once the net is trained; set warm_start=False and call fit to start anew."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        fitted.fit(*data)
+
+
+def test_warm_start_with_other_classes_or_columns_raises(data):
+    X, y = data
+    fitted = net(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"warm_start needs the classes of the first fit, \[0, 1\]; y has"):
+        fitted.fit(X, np.r_[2, y[1:]])
+    with pytest.raises(ValueError, match="X has 3 features, but ImbalancedNetClassifier is expecting 5 features"):
+        fitted.fit(X[:, :3], y)
+
+
+def test_partial_fit_makes_one_epoch_and_counts_over_all_calls(data):
+    X, y = data
+    fitted = net(class_weight="balanced", max_epochs=20)
+    for part in np.array_split(np.arange(300), 3):
+        fitted.partial_fit(X[part], y[part], classes=[0, 1])
+    assert fitted.n_iter_ == 3
+    np.testing.assert_allclose(fitted.class_prior_, [1 - y.mean(), y.mean()])
+    np.testing.assert_allclose(fitted.effective_prior_, 0.5)
+    assert fitted.class_weight_[1] == pytest.approx(1 / (2 * y.mean()))
+
+
+def test_partial_fit_of_a_chunk_without_a_class(data):
+    X, y = data
+    order = np.argsort(y)
+    for remedy in ({"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}, {"class_weight": {1: 3}}):
+        fitted = net(**remedy)
+        fitted.partial_fit(X[order[:100]], y[order[:100]], classes=[0, 1])
+        assert fitted.class_prior_.tolist() == [1, 0]
+        assert np.isfinite(fitted.predict_proba(X)).all()
+        fitted.partial_fit(X[order[100:]], y[order[100:]])
+        np.testing.assert_allclose(fitted.class_prior_, [1 - y.mean(), y.mean()])
+
+
+def test_partial_fit_after_fit_goes_on(data):
+    fitted = net().fit(*data).partial_fit(*data)
+    assert fitted.n_iter_ == 4
+
+
+def test_fit_after_partial_fit_starts_anew(data):
+    X, y = data
+    again = net().partial_fit(X, y, classes=[0, 1]).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), net().fit(X, y).predict_proba(X))
+
+
+# Modules
+
+
+class AsksFor(nn.Module):
+    def __init__(self, d_in, num_classes):
+        super().__init__()
+        self.sizes = d_in, num_classes
+        self.linear = nn.Linear(d_in, num_classes)
+
+    def forward(self, X):
+        return self.linear(X), "and more that skorch's modules may return"
+
+
+def test_a_module_gets_the_sizes_it_asks_for(data, three_classes):
+    assert net(AsksFor).fit(*data).module_.sizes == (5, 2)
+    assert net(AsksFor).fit(*three_classes).module_.sizes == (5, 3)
+    assert net(nn.Linear).fit(*data).module_.out_features == 1
+    assert net(nn.Linear).fit(*three_classes).module_.out_features == 3
+
+
+def test_parameters_of_the_module_win_over_sizes(data):
+    assert net(nn.Linear, module__out_features=2).fit(*data).module_.out_features == 2
+
+
+def test_lazy_layers_and_factories_work(data):
+    lazy = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(1))
+    assert net(lazy).fit(*data).module_[0].in_features == 5
+    assert isinstance(lazy[0], nn.LazyLinear)
+    assert net(lambda n_features: nn.Linear(n_features, 1)).fit(*data).module_.in_features == 5
+
+
+def test_an_instance_starts_from_its_own_weights_and_keeps_them(data):
+    instance = nn.Linear(5, 1)
+    fitted = net(instance, max_epochs=1, lr=1e-12).fit(*data)
+    np.testing.assert_allclose(fitted.module_.weight.detach().numpy(), instance.weight.detach().numpy(), atol=1e-6)
+    assert fitted.module_ is not instance
+
+
+def test_batch_norm_survives_a_last_batch_of_one_row(data):
+    X, y = data[0][:129], data[1][:129]
+    module = nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    assert np.isfinite(net(module, batch_size=64).fit(X, y).predict_proba(X)).all()
+
+
+def test_the_default_module_has_the_sizes_it_is_given():
+    module = MLP(3, 2, hidden_sizes=[7, 5], activation=nn.Tanh, dropout=0.5)
+    assert [tuple(p.shape) for p in module.parameters() if p.ndim == 2] == [(7, 3), (5, 7), (2, 5)]
+    assert sum(isinstance(m, nn.Dropout) for m in module.modules()) == 2
+    assert [tuple(p.shape) for p in MLP(3, hidden_sizes=[]).parameters() if p.ndim == 2] == [(1, 3)]
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize("remedy", [{}, {"sampling": "over", "early_stopping": True}], ids=str)
+def test_pickle_joblib_and_deepcopy_keep_the_predictions(data, tmp_path, remedy):
+    X, y = data
+    fitted = net(**remedy, callbacks=[LRScheduler()]).fit(X, y)
+    joblib.dump(fitted, tmp_path / "net.joblib")
+    for again in (pickle.loads(pickle.dumps(fitted)), joblib.load(tmp_path / "net.joblib"), copy.deepcopy(fitted)):
+        np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+        again.set_params(early_stopping=False).partial_fit(X, y)
+
+
+def test_a_pickle_holds_no_rows(data):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 5)), (rng.random(20_000) < 0.1).astype(int)
+    fitted = net(max_epochs=1, sampling="over", train_split=predefined_split(Dataset(X[:5000], y[:5000])))
+    fitted.set_params(train_split=None).fit(X, y)
+    assert len(pickle.dumps(fitted)) < X.nbytes / 4
+
+
+@pytest.mark.parametrize("safetensors", [False, True])
+def test_save_and_load_params(data, safetensors):
+    X, y = data
+    fitted, other = net().fit(X, y), net(random_state=1).fit(X, y)
+    file = io.BytesIO()
+    fitted.save_params(f_params=file, use_safetensors=safetensors)
+    file.seek(0)
+    other.load_params(f_params=file, use_safetensors=safetensors)
+    np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_optimizer_and_history_are_saved_too(data, tmp_path):
+    fitted, other = net().fit(*data), net(max_epochs=1).fit(*data)
+    files = {"f_optimizer": tmp_path / "optimizer.pt", "f_history": tmp_path / "history.json"}
+    fitted.save_params(**files)
+    other.load_params(**files)
+    assert len(other.history_) == 3
+
+
+# Devices
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_in_float32_and_pickles_to_the_cpu(data):
+    X, y = data
+    fitted = net(device="cuda", class_weight="balanced", early_stopping=True, max_epochs=20).fit(X, y)
+    assert {(p.device.type, p.dtype) for p in fitted.module_.parameters()} == {("cuda", torch.float32)}
+    assert fitted.score(X, y) > 0.7
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(fitted)).predict_proba(X), fitted.predict_proba(X), atol=1e-5)
+
+
+def test_device_auto_dtype_is_float32_where_doubles_are_slow(data):
+    from imbalanced_torch._rows import resolve_dtype
+
+    assert resolve_dtype("auto", data[0], "cuda:0") == torch.float32
+    assert resolve_dtype("auto", data[0], torch.device("mps")) == torch.float32
