@@ -6,7 +6,8 @@ import copy
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -251,10 +252,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             or (isinstance(self.early_stopping, str) and self.early_stopping == "auto")
         ):
             raise ValueError(f'early_stopping must be True, False or "auto"; it is {self.early_stopping!r}.')
-        if isinstance(self.optimizer, torch.optim.Optimizer):
+        if not callable(self.optimizer):
             raise TypeError(
-                "optimizer must be a class such as torch.optim.Adam, not an instance; it is a "
-                f"{type(self.optimizer).__name__}."
+                f"optimizer must be a torch optimizer class such as torch.optim.Adam; it is {self.optimizer!r}."
+            )
+        if self.train_split is not None and not callable(self.train_split):
+            raise TypeError(
+                "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is "
+                f"{self.train_split!r}."
             )
         check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
         if isinstance(self.criterion, type):
@@ -296,7 +301,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         """
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
+        with self._unchanged_on_error():
+            return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train the net for one epoch on these rows, from where the last call left it.
@@ -337,7 +343,19 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         else:
             classes = self.classes_
-        return self._train(X, y, sample_weight, net, classes, chunk=True)
+        with self._unchanged_on_error():
+            return self._train(X, y, sample_weight, net, classes, chunk=True)
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the fitted attributes as they were if training raises."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _train(
         self,
@@ -487,7 +505,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         shape = row_shape(training.X)
         if shape is None:  # a Dataset tells by its first row
-            shape = row_shape(to_numpy(training.__getitems__([0])[0]))
+            shape = row_shape(to_numpy(training.batch([0])[0]))
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(
@@ -503,7 +521,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     def _make_net(self, training: TrainingRows, classes: np.ndarray, positive: Any, seed: int) -> ImbalancedNet:
         module, module_parameters = self._module_and_sizes(training, len(classes))
-        X, target = training.__getitems__(range(min(2, len(training))))
+        X, target = training.batch(range(min(2, len(training))))
         parts = {
             name: copied(value) if name.startswith("callbacks") else value
             for name, value in self._kwargs.items()
@@ -575,10 +593,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
-        if not torch.isfinite(logits).all():
+        bad = ~torch.isfinite(logits)
+        if bad.any():
             raise ValueError(
-                f"the module returns nan or infinite logits for {(~torch.isfinite(logits)).sum()} values; X may be "
-                "out of the range of training."
+                f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
+                f"{len(bad)} rows; X may be far out of the range of training."
             )
         return logits
 

@@ -103,8 +103,7 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
     if criterion is None:
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
     if isinstance(criterion, type) and issubclass(criterion, nn.Module):
-        accepts = inspect.signature(criterion).parameters
-        if "reduction" in accepts or any(p.kind is p.VAR_KEYWORD for p in accepts.values()):
+        if "reduction" in inspect.signature(criterion).parameters:
             parameters = {**parameters, "reduction": "none"}
         per_row = criterion(**parameters)
     elif isinstance(criterion, nn.Module):
@@ -114,10 +113,10 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
                 f"{type(criterion).__name__} to set {sorted(parameters)}."
             )
         per_row = copy.deepcopy(criterion)
-        if hasattr(per_row, "reduction"):
-            per_row.reduction = "none"  # type: ignore[assignment]
     else:
         raise TypeError(f"criterion must be None or a torch criterion class; it is {criterion!r}. {_TWO_WAYS}")
+    if hasattr(per_row, "reduction"):
+        per_row.reduction = "none"  # type: ignore[assignment]
     name = type(per_row).__name__
     if getattr(per_row, "weight", None) is not None or getattr(per_row, "pos_weight", None) is not None:
         raise ValueError(

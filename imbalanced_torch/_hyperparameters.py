@@ -32,7 +32,7 @@ class Parameters:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return a sentence that names the closest choice, or nothing."""
-    close = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.7)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -35,7 +35,17 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
     else:
-        checked = validate_data(estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, ensure_all_finite=finite)
+        try:
+            checked = validate_data(
+                estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, ensure_all_finite=finite
+            )
+        except ValueError as error:
+            if "could not convert string to float" not in str(error):
+                raise
+            raise ValueError(
+                f"X must hold numbers: {error}. Encode categories first, for example with a ColumnTransformer and "
+                "OneHotEncoder in a Pipeline."
+            ) from error
     if reset:
         estimator.row_shape_ = row_shape(checked)
     elif row_shape(checked) != estimator.row_shape_ and estimator.row_shape_ is not None:

@@ -52,9 +52,11 @@ class Rows(Dataset[Any]):
         """Return X and target of one row."""
         return self._rows(np.asarray(position))
 
-    def __getitems__(self, positions: Any) -> tuple[Any, Target]:
-        """Return X and targets of a batch; data loaders ask for this where it is there."""
+    def batch(self, positions: Any) -> tuple[Any, Target]:
+        """Return X and targets of several rows."""
         return self._rows(np.asarray(positions))
+
+    __getitems__ = batch  # what data loaders ask for, where it is there
 
     def _rows(self, positions: np.ndarray) -> tuple[Any, Target]:
         X = self._gather(self.X, positions if self.index is None else self.index[positions])

@@ -33,3 +33,9 @@ def three_classes():
         random_state=0,
     )
     return X, np.array(["ok", "warn", "fail"])[y]
+
+
+def pytest_make_parametrize_id(val):
+    """Give every parameter a readable id that is the same in every process."""
+    text = getattr(val, "__name__", None) or str(val)
+    return type(val).__name__ if " at 0x" in text else text[:60].replace("\n", " ")

@@ -49,7 +49,6 @@ def test_init_only_stores():
         ({"sampling": UnderSampling(0.5), "class_weight": "balanced"}, 1 / 3, 0.5),
         ({"epoch_size": 0.5}, "class", "class"),
     ],
-    ids=str,
 )
 def test_priors_say_what_each_stage_makes_of_the_classes(data, remedy, sampled, effective):
     X, y = data
@@ -62,7 +61,7 @@ def test_priors_say_what_each_stage_makes_of_the_classes(data, remedy, sampled, 
     assert fitted.class_weight_ @ fitted.sampled_prior_ == pytest.approx(1)
 
 
-@pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}], ids=str)
+@pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}])
 def test_each_remedy_raises_recall_on_fresh_rows(remedy):
     rng = np.random.default_rng(0)
     y = (rng.random(3000) < 0.1).astype(int)
@@ -120,7 +119,7 @@ def test_log_probabilities_are_finite_far_out(data):
 # The same result again
 
 
-@pytest.mark.parametrize("remedy", [{}, {"sampling": "over"}, {"sampling": "under"}, {"early_stopping": True}], ids=str)
+@pytest.mark.parametrize("remedy", [{}, {"sampling": "over"}, {"sampling": "under"}, {"early_stopping": True}])
 def test_a_random_state_makes_two_fits_equal_bit_by_bit(data, remedy):
     X, y = data
     nets = [net(**remedy, random_state=seed, module__dropout=0.2).fit(X, y) for seed in (0, 0, 1)]
@@ -306,7 +305,6 @@ def test_warm_start_takes_over_a_new_learning_rate_and_new_weights(data):
 @pytest.mark.parametrize(
     ("change", "what"),
     [({"module__hidden_sizes": (3,)}, "module__* (hidden_sizes)"), ({"module": nn.Linear}, "module")],
-    ids=str,
 )
 def test_warm_start_with_another_module_raises(data, change, what):
     fitted = net(warm_start=True).fit(*data).set_params(**change)
@@ -412,7 +410,7 @@ def test_the_default_module_has_the_sizes_it_is_given():
 # Saving and loading
 
 
-@pytest.mark.parametrize("remedy", [{}, {"sampling": "over", "early_stopping": True}], ids=str)
+@pytest.mark.parametrize("remedy", [{}, {"sampling": "over", "early_stopping": True}])
 def test_pickle_joblib_and_deepcopy_keep_the_predictions(data, tmp_path, remedy):
     X, y = data
     fitted = net(**remedy, callbacks=[LRScheduler()]).fit(X, y)

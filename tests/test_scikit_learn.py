@@ -258,7 +258,6 @@ def test_imblearns_pipeline_and_its_sampler_before_the_net(data):
         {"sampling": {"common": 20, "rare": 20, "rarest": 20}},
         {"sampling": "batch"},
     ],
-    ids=str,
 )
 def test_a_fold_may_lack_the_rarest_class(remedy):
     X, y = np.random.default_rng(0).normal(size=(60, 3)), np.repeat(["common", "rare", "rarest"], [40, 18, 2])

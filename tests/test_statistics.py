@@ -165,7 +165,6 @@ def mixture(seed, n=20_000):
         ({"sampling": "over", "class_weight": "balanced"}, 1),
         ({"sampling": TemperedSampling(0.5), "class_weight": {1: 3}}, 3 * 19**-0.5),
     ],
-    ids=str,
 )
 def test_each_remedy_shifts_the_intercept_by_the_odds_of_its_effective_prior(remedy, odds):
     errors = []

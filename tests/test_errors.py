@@ -1,0 +1,595 @@
+"""Bad input: each error says what must hold, what came and the choices, word for word."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import RandomSampler, WeightedRandomSampler
+
+from imbalanced_torch import EffectiveNumber, ImbalancedNetClassifier, OverSampling
+
+
+def net(*args, **kwargs):
+    return ImbalancedNetClassifier(*args, **{"max_epochs": 2, "random_state": 0, **kwargs})
+
+
+def raises(error, message, call, *args, **kwargs):
+    with pytest.raises(error) as raised:
+        call(*args, **kwargs)
+    text = str(raised.value)
+    assert text == message if not message.endswith("...") else text.startswith(message[:-3]), text
+
+
+PARAMETERS = (
+    "['batch_size', 'callbacks', 'class_weight', 'criterion', 'device', 'dtype', 'early_stopping', 'epoch_size', 'lr', "
+    "'max_epochs', 'module', 'n_iter_no_change', 'optimizer', 'random_state', 'sampling', 'tol', 'train_split', "
+    "'validation_fraction', 'verbose', 'warm_start']"
+)
+PARTS = (
+    "module__*, criterion__*, optimizer__*, iterator_train__*, iterator_valid__*, callbacks__*, compile__* for the "
+    "parameters of the net's parts."
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("class_wieght", " Did you mean 'class_weight'?"),
+        ("optimzer__lr", " Did you mean 'optimizer__lr'?"),
+        ("modul__hidden_sizes", " Did you mean 'module__hidden_sizes'?"),
+        ("module_hidden_sizes", " Did you mean 'module__hidden_sizes'?"),
+        ("quite_another_thing", ""),
+    ],
+)
+def test_a_misspelt_parameter_raises_at_fit_and_at_set_params(data, name, hint):
+    message = f"{name!r} is not a parameter of the classifier.{hint} There are {PARAMETERS}, and {PARTS}"
+    raises(ValueError, message, net(**{name: 1}).fit, *data)
+    raises(ValueError, message, net().set_params, **{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"module__hidden_size": 3},
+            "module__hidden_size can't be set: MLP has no parameter 'hidden_size'. Did you mean "
+            "'module__hidden_sizes'? It has "
+            "['n_features', 'n_outputs', 'hidden_sizes', 'activation', 'dropout'].",
+        ),
+        (
+            {"optimizer__weight_deacy": 3},
+            "optimizer__weight_deacy can't be set: Adam has no parameter 'weight_deacy'. Did you mean "
+            "'optimizer__weight_decay'? It has ...",
+        ),
+        (
+            {"criterion": nn.CrossEntropyLoss, "criterion__smoothing": 3},
+            "criterion__smoothing can't be set: CrossEntropyLoss has no parameter 'smoothing'. Did you mean "
+            "'criterion__label_smoothing'? It has ...",
+        ),
+        (
+            {"criterion__weight": [1, 2]},
+            "criterion__weight can't be set: the estimator weights the loss itself. Use class_weight.",
+        ),
+        (
+            {"criterion__pos_weight": 2},
+            "criterion__pos_weight can't be set: the estimator weights the loss itself. Use class_weight.",
+        ),
+        (
+            {"criterion__reduction": "sum"},
+            "criterion__reduction can't be set: the estimator weights the loss itself. Use class_weight and "
+            "sample_weight.",
+        ),
+    ],
+)
+def test_a_misspelt_parameter_of_a_part_raises(data, parameters, message):
+    raises(ValueError, message, net(**parameters).fit, *data)
+
+
+def test_a_parameter_of_a_word_names_the_object_that_has_it(data):
+    objects = "Pass an object: OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...)."
+    message = f"sampling__ratio can't be set: sampling is 'over', which has no parameter 'ratio'. {objects}"
+    raises(ValueError, message, net(sampling="over").set_params, sampling__ratio=0.5)
+    raises(ValueError, message, net(sampling="over", sampling__ratio=0.5).fit, *data)
+    message = (
+        f"sampling__power can't be set: sampling is OverSampling(ratio=1.0), which has no parameter 'power'. {objects}"
+    )
+    raises(ValueError, message, net(sampling=OverSampling()).set_params, sampling__power=0.5)
+    raises(
+        ValueError,
+        "class_weight__beta can't be set: class_weight is 'effective', which has no parameter 'beta'. Pass an object: "
+        "EffectiveNumber(beta=...).",
+        net(class_weight="effective").set_params,
+        class_weight__beta=0.5,
+    )
+    assert net(class_weight=EffectiveNumber()).set_params(class_weight__beta=0.5).class_weight.beta == 0.5
+
+
+def test_a_failed_set_params_changes_nothing():
+    estimator = net()
+    with pytest.raises(ValueError, match="is not a parameter"):
+        estimator.set_params(lr=7, class_wieght=3)
+    assert estimator.lr == 1e-3
+
+
+@pytest.mark.parametrize("name", ["sampler", "shuffle"])
+def test_a_users_sampler_together_with_sampling_raises(data, name):
+    value = {"sampler": RandomSampler(range(300)), "shuffle": True}[name]
+    raises(
+        ValueError,
+        f"iterator_train__{name} can't go together with sampling='over': both choose the rows. Leave one of them out.",
+        net(sampling="over", **{f"iterator_train__{name}": value}).fit,
+        *data,
+    )
+
+
+def test_a_sampler_instance_says_what_to_pass_instead(data):
+    raises(
+        TypeError,
+        "sampling must be a strategy, not a sampler: a WeightedRandomSampler belongs to the rows of one fold, and a "
+        "strategy "
+        'makes one for each fit. For WeightedRandomSampler with weights 1 / n_c pass sampling="weighted"; else None, '
+        "...",
+        net(sampling=WeightedRandomSampler(np.ones(300), 300)).fit,
+        *data,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (
+            {"class_weight": {"fraud": 3}},
+            ValueError,
+            "class_weight has keys that are not classes of y: ['fraud']. The classes are [0, 1].",
+        ),
+        ({"sampling": {0: 0}}, ValueError, "sampling must give whole counts of at least 1; it gives {0: 0, 1: 45}...."),
+        (
+            {"batch_size": 0},
+            ValueError,
+            "batch_size must be an int of at least 1, or -1 for all rows in one batch; it is 0.",
+        ),
+        (
+            {"batch_size": 2.5},
+            ValueError,
+            "batch_size must be an int of at least 1, or -1 for all rows in one batch; it is 2.5.",
+        ),
+        ({"max_epochs": 0}, ValueError, "max_epochs == 0, must be >= 1."),
+        ({"max_epochs": "many"}, TypeError, "max_epochs must be an instance of int, not str."),
+        ({"validation_fraction": 1.0}, ValueError, "validation_fraction == 1.0, must be < 1."),
+        ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change == 0, must be >= 1."),
+        ({"tol": -1}, ValueError, "tol == -1, must be >= 0."),
+        ({"lr": -1}, ValueError, "Invalid learning rate: -1"),
+        ({"early_stopping": "yes"}, ValueError, "early_stopping must be True, False or \"auto\"; it is 'yes'."),
+        (
+            {"dtype": "flaot32"},
+            ValueError,
+            "dtype must be \"auto\", None or one of ['torch.float32', 'torch.float64', 'torch.float16', "
+            "'torch.int64']; "
+            "it is 'flaot32'.",
+        ),
+        (
+            {"module": 3},
+            TypeError,
+            "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is 3.",
+        ),
+        (
+            {"optimizer": "adam"},
+            TypeError,
+            "optimizer must be a torch optimizer class such as torch.optim.Adam; it is 'adam'.",
+        ),
+        (
+            {"criterion": "focall"},
+            TypeError,
+            "criterion must be None or a torch criterion class; it is 'focall'. A criterion must...",
+        ),
+        (
+            {"train_split": 5},
+            TypeError,
+            "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is 5.",
+        ),
+        (
+            {"callbacks": "disable", "early_stopping": True},
+            ValueError,
+            'early_stopping=True needs callbacks, but callbacks="disable". Pass callbacks=None or '
+            "early_stopping=False.",
+        ),
+        (
+            {"early_stopping": True, "validation_fraction": 1e-6},
+            ValueError,
+            "validation_fraction=1e-06 of 300 rows leaves none to validate on; raise it, or set early_stopping=False.",
+        ),
+        (
+            {"early_stopping": True, "train_split": lambda dataset, y: (dataset, None)},
+            ValueError,
+            "train_split holds out no rows, but early stopping needs some; set early_stopping=False.",
+        ),
+        (
+            {"train_split": lambda dataset, y: (torch.utils.data.Subset(dataset, np.flatnonzero(y == 0)), None)},
+            ValueError,
+            "train_split leaves no row to train on for the classes [1].",
+        ),
+        (
+            {"train_split": lambda dataset, y: (list(dataset), None)},
+            TypeError,
+            "train_split must return a part of the dataset it is given (a torch Subset of it, or all of it) to train "
+            "on; it "
+            "returns list.",
+        ),
+        (
+            {"module": nn.Linear(5, 1), "module__bias": False},
+            ValueError,
+            "module is an instance, whose parameters are set already; pass its class Linear to set ['bias'].",
+        ),
+    ],
+)
+def test_a_bad_parameter_raises_at_fit(data, parameters, error, message):
+    raises(error, message, net(**parameters).fit, *data)
+
+
+# Modules and criteria that do not fit
+
+
+class Sigmoid(nn.Module):
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_outputs)
+
+    def forward(self, X):
+        return torch.sigmoid(self.linear(X)).squeeze(1)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "operation"),
+    [
+        (Sigmoid, "Sigmoid", "sigmoid"),
+        (nn.Sequential(nn.LazyLinear(1), nn.Sigmoid()), "Sequential", "sigmoid"),
+        (nn.Sequential(nn.LazyLinear(2), nn.Softmax(dim=1)), "Sequential", "softmax"),
+        (nn.Sequential(nn.LazyLinear(1), nn.LogSigmoid()), "Sequential", "logsigmoid"),
+    ],
+    ids=["functional sigmoid", "sigmoid", "softmax", "logsigmoid"],
+)
+def test_a_module_that_returns_probabilities_raises(data, module, name, operation):
+    raises(
+        ValueError,
+        f"module {name} must return logits, not probabilities: its last operation is {operation}. Leave that out; the "
+        "criterion applies it.",
+        net(module).fit,
+        *data,
+    )
+
+
+def test_log_softmax_of_every_class_is_as_good_as_logits(data):
+    X, y = data
+    module = nn.Sequential(nn.LazyLinear(2), nn.LogSoftmax(dim=1))
+    np.testing.assert_allclose(net(module).fit(X, y).predict_proba(X).sum(1), 1)
+
+
+def test_a_module_with_too_many_logits_raises(data, three_classes):
+    raises(
+        ValueError,
+        "module Linear must return logits of shape (2, 1) or (2, 2) for 2 rows of 2 classes; it returns shape (2, 7).",
+        net(nn.Linear, module__out_features=7).fit,
+        *data,
+    )
+    raises(
+        ValueError,
+        "module Linear must return logits of shape (2, 3) for 2 rows of 3 classes; it returns shape (2, 1).",
+        net(nn.Linear, module__out_features=1).fit,
+        *three_classes,
+    )
+
+
+def test_a_module_that_can_not_take_the_rows_raises(data):
+    raises(
+        ValueError,
+        "module Linear can't take a batch of float64 of shape (2, 5): mat1 and mat2 shapes cannot be multiplied (2x5 "
+        "and 4x1)",
+        net(nn.Linear, module__in_features=4).fit,
+        *data,
+    )
+
+
+def test_a_module_that_returns_no_tensor_raises(data):
+    class Nothing(nn.Module):
+        def forward(self, X):
+            return None
+
+    raises(
+        TypeError,
+        "module Nothing must return a tensor of logits of shape (2, 1) or (2, 2), or a tuple that starts with it; it "
+        "returns "
+        "NoneType.",
+        net(Nothing).fit,
+        *data,
+    )
+
+
+class Scalar(nn.Module):
+    """A criterion without a loss per row."""
+
+    def probabilities(self, logits):
+        return torch.sigmoid(logits)
+
+    def forward(self, logits, targets):
+        return (torch.sigmoid(logits) - targets).square().mean()
+
+
+class Squared(Scalar):
+    """A criterion of a user's: the Brier score, which says what its logits mean."""
+
+    def forward(self, logits, targets):
+        return (torch.sigmoid(logits) - targets).square()
+
+
+TWO_WAYS = (
+    "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "
+    "(B)CE-with-logits family or declare probabilities(logits)."
+)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "error", "message"),
+    [
+        (nn.MSELoss, ValueError, f"criterion MSELoss does not say how its logits become probabilities. {TWO_WAYS}"),
+        (nn.NLLLoss, ValueError, f"criterion NLLLoss does not say how its logits become probabilities. {TWO_WAYS}"),
+        (Scalar, ValueError, f"criterion Scalar returns a loss of shape () for 2 rows. {TWO_WAYS}"),
+        (
+            torch.nn.functional.cross_entropy,
+            TypeError,
+            "criterion must be None or a torch criterion class; it is <function...",
+        ),
+        (
+            nn.CrossEntropyLoss(torch.ones(2)),
+            ValueError,
+            "criterion CrossEntropyLoss carries its own class weights. Use class_weight, which also knows about "
+            "sampling.",
+        ),
+        (
+            nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)),
+            ValueError,
+            "criterion BCEWithLogitsLoss carries its own class weights. Use class_weight, which also knows about "
+            "sampling.",
+        ),
+    ],
+    ids=["MSE", "NLL", "scalar", "function", "weight", "pos_weight"],
+)
+def test_a_criterion_that_does_not_fit_raises(data, criterion, error, message):
+    raises(error, message, net(criterion=criterion).fit, *data)
+
+
+def test_a_binary_criterion_for_three_classes_raises(three_classes):
+    raises(
+        ValueError,
+        "criterion BCEWithLogitsLoss serves two classes; y has 3. Use torch.nn.CrossEntropyLoss, or None.",
+        net(criterion=nn.BCEWithLogitsLoss).fit,
+        *three_classes,
+    )
+    raises(
+        ValueError,
+        "criterion Squared can't take logits of shape (2, 3) and targets of shape (2,): The size of tensor a (3) "
+        "must match...",
+        net(criterion=Squared).fit,
+        *three_classes,
+    )
+
+
+@pytest.mark.parametrize("n_logits", [1, 2])
+@pytest.mark.parametrize(
+    "criterion",
+    [nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction="sum")],
+)
+def test_either_cross_entropy_trains_the_same_net_from_one_logit_and_from_two(data, criterion, n_logits):
+    X, y = data
+    module = {"module": nn.Linear, "module__out_features": n_logits, "lr": 0.05, "max_epochs": 3}
+    fitted, expected = (net(criterion=c, **module).fit(X, y) for c in (criterion, None))
+    np.testing.assert_allclose(fitted.predict_proba(X), expected.predict_proba(X), rtol=1e-9)
+
+
+def test_a_criterion_that_declares_its_probabilities_is_taken(data):
+    X, y = data
+    fitted = net(nn.Linear, criterion=Squared, lr=0.05, max_epochs=20).fit(X, y)
+    assert fitted.score(X, y) > 0.85
+    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], 1 / (1 + np.exp(-fitted.decision_function(X))))
+
+
+# Data
+
+
+def test_one_class_only_raises(data):
+    X, _ = data
+    raises(
+        ValueError,
+        "y must have at least two classes to tell apart; it has one class: ['ok'].",
+        net().fit,
+        X,
+        np.full(300, "ok"),
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_inf_in_X_raise_at_fit_and_predict(data, bad):
+    X, y = data
+    fitted, X = net().fit(X, y), X.copy()
+    X[7, 2] = bad
+    for call in (lambda: net().fit(X, y), lambda: fitted.predict(X), lambda: fitted.predict_proba(X)):
+        with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (
+            np.r_[np.nan, np.ones(299)],
+            "y must have a label in every row; it is missing in 1 of 300 rows, the first of them row 0.",
+        ),
+        (
+            np.array(["a", None, "b"] * 100, dtype=object),
+            "y must have a label in every row; it is missing in 100 of 300 rows, the first of them row 1.",
+        ),
+        (
+            pd.Series(["a", pd.NA, "b"] * 100),
+            "y must have a label in every row; it is missing in 100 of 300 rows, the first of them row 1.",
+        ),
+        (
+            pl.Series(["a", None, "b"] * 100),
+            "y must have a label in every row; it is missing in 100 of 300 rows, the first of them row 1.",
+        ),
+        (np.zeros((300, 2)), "y should be a 1d array, got an array of shape (300, 2) instead."),
+        (
+            np.linspace(0, 1, 300),
+            "Unknown label type: continuous. Maybe you are trying to fit a classifier, which expects discrete classes "
+            "on a regression target with continuous values.",
+        ),
+        (
+            np.zeros(299, dtype=int),
+            "y must have one label for each row of X; found input variables with inconsistent numbers of samples: "
+            "[300, 299].",
+        ),
+        (None, "ImbalancedNetClassifier requires y to be passed, but the target y is None."),
+    ],
+    ids=["nan", "None", "pandas NA", "polars null", "two columns", "continuous", "short", "none at all"],
+)
+def test_bad_labels_raise(data, y, message):
+    raises(ValueError, message, net().fit, data[0], y)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.r_[-1.0, np.ones(299)], "sample_weight must not be negative; row 0 has -1.0."),
+        (np.zeros(300), "sample_weight must be positive in some row; all weights are zero."),
+        (np.ones(299), "sample_weight must have shape (300,), one weight for each row; it has shape (299,)."),
+        (np.ones((300, 1)), "sample_weight must have shape (300,), one weight for each row; it has shape (300, 1)."),
+        (np.r_[np.nan, np.ones(299)], "Input sample_weight contains NaN."),
+    ],
+    ids=["negative", "zero", "short", "column", "nan"],
+)
+def test_bad_sample_weights_raise(data, weights, message):
+    raises(ValueError, message, net().fit, *data, sample_weight=weights)
+
+
+def test_other_columns_at_predict_raise(data):
+    X, y = data
+    raises(
+        ValueError,
+        "X has 4 features, but ImbalancedNetClassifier is expecting 5 features as input.",
+        net().fit(X, y).predict,
+        X[:, :4],
+    )
+
+
+def test_words_in_X_say_what_to_do(data):
+    X, y = data
+    table = pd.DataFrame(X).assign(colour="red")
+    table.columns = table.columns.astype(str)
+    raises(
+        ValueError,
+        "X must hold numbers: could not convert string to float: 'red'. Encode categories first, for example with a "
+        "ColumnTransformer and OneHotEncoder in a Pipeline.",
+        net().fit,
+        table,
+        y,
+    )
+
+
+def test_the_default_module_does_not_take_a_dict(data):
+    X, y = data
+    raises(
+        ValueError,
+        "the default module takes one array, and X holds ['a', 'b']. Pass a module whose forward takes these names.",
+        net().fit,
+        {"a": X, "b": X},
+        y,
+    )
+    raises(
+        ValueError,
+        "the arrays in X must have as many rows as each other; they have {'a': 300, 'b': 9}.",
+        net().fit,
+        {"a": X, "b": X[:9]},
+        y,
+    )
+    raises(
+        ValueError,
+        "X is an empty dict; it must hold an array for each argument of the module's forward.",
+        net().fit,
+        {},
+        y,
+    )
+
+
+def test_a_loss_that_becomes_nan_stops_training_and_says_what_to_try(data):
+    X, y = data
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        net(optimizer=torch.optim.SGD, lr=1e30, max_epochs=9).fit(X * 1e5, y)
+    assert str(raised.value) == (
+        "the training loss became nan or infinite in epoch 1. Try a smaller lr (it is 1e+30), features scaled to unit "
+        "variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
+    )
+
+
+def test_logits_that_are_not_finite_raise_rather_than_give_nan_probabilities(data):
+    X, y = data[0].astype(np.float32), data[1]
+    fitted = net().fit(X, y)
+    X[0] = 3e38
+    with pytest.raises(ValueError, match="the module returns nan or infinite logits for 1 of 300 rows"):
+        fitted.predict_proba(X)
+
+
+def test_partial_fit_says_what_it_needs(data):
+    X, y = data
+    raises(ValueError, "classes must be passed on the first call to partial_fit.", net().partial_fit, X, y)
+    raises(
+        ValueError,
+        'partial_fit can\'t stop early: it makes one epoch. Set early_stopping to False or "auto".',
+        net(early_stopping=True).partial_fit,
+        X,
+        y,
+        classes=[0, 1],
+    )
+    fitted = net().partial_fit(X, y, classes=[0, 1])
+    raises(
+        ValueError,
+        "classes must be the same in every call to partial_fit; they were [0, 1], now [0, 1, 2].",
+        fitted.partial_fit,
+        X,
+        y,
+        classes=[0, 1, 2],
+    )
+    raises(
+        ValueError,
+        "y has labels that are not in classes: [2]. The classes are [0, 1].",
+        fitted.partial_fit,
+        X,
+        y * 2,
+    )
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "decision_function"])
+def test_predicting_before_fit_raises(data, method):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        getattr(net(), method)(data[0])
+
+
+@pytest.mark.parametrize("method", ["save_params", "load_params"])
+def test_saving_before_fit_raises(method):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        getattr(net(), method)(f_params="nowhere")
+    assert not hasattr(net(), "module_")
+    assert not hasattr(net(), "history_")
+
+
+def test_a_failed_fit_leaves_the_fitted_net_as_it_was(data):
+    X, y = data
+    fitted = net().fit(X, y)
+    before = fitted.predict_proba(X)
+    fitted.set_params(class_weight="balancd")
+    with pytest.raises(ValueError, match="Did you mean 'balanced'"):
+        fitted.fit(X[:, :3], y)
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
