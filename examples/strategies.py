@@ -1,0 +1,118 @@
+"""Which remedy for a rare disease? One grid search over strategies, on real patients.
+
+Their data have categories and missing values. Every cell of the grid is a whole pipeline, trained on the training folds
+only, and no cell has two remedies at full strength. The plain net with its threshold moved to the prior stands beside them: what a remedy gains over that row is
+what it is worth.
+
+    python examples/strategies.py
+"""
+
+import pandas as pd
+from hypothyroid import NUMBERS, load_hypothyroid
+from matplotlib import pyplot as plt
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import classification_report
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    StratifiedKFold,
+    cross_validate,
+    train_test_split,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling
+
+GRID = [
+    {"net__class_weight": [None, "sqrt", "effective", "balanced"]},
+    {"net__sampling": [TemperedSampling(), "weighted", "over", "under", "batch"]},
+]
+SCORES = {
+    "balanced accuracy": "balanced_accuracy",
+    "F1": "f1",
+    "average precision": "average_precision",
+    "ROC AUC": "roc_auc",
+    "log loss": "neg_log_loss",
+}
+PLAIN, MOVED = "plain", "plain, threshold = prior"
+
+
+def make_model():
+    """Return a pipeline from a table to probabilities; `epoch_size=1.0` gives every strategy as many steps."""
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    columns = ColumnTransformer(
+        [("numbers", numbers, NUMBERS)],
+        remainder=make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
+    )
+    net = ImbalancedNetClassifier(epoch_size=1.0, max_epochs=20, random_state=0)
+    return Pipeline([("columns", columns), ("net", net)])
+
+
+def move_threshold(model, y):
+    """Return the model with its threshold at the share of the ill among `y` instead of at 0.5."""
+    return FixedThresholdClassifier(model, threshold=y.mean(), response_method="predict_proba")
+
+
+def name(parameters):
+    """Return a row's name: `sampling=over`."""
+    ((parameter, value),) = parameters.items()
+    return PLAIN if value is None else f"{parameter.removeprefix('net__')}={value}"
+
+
+def search(X, y, n_jobs=2):
+    """Return the fitted search, and a table of a row a strategy: means and standard deviations of scores over folds."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    grid = GridSearchCV(make_model(), GRID, scoring=SCORES, refit="balanced accuracy", cv=folds, n_jobs=n_jobs)
+    grid.fit(X, y)
+    results = {name(parameters): {} for parameters in grid.cv_results_["params"]}
+    for score in SCORES:
+        columns = zip(grid.cv_results_[f"mean_test_{score}"], grid.cv_results_[f"std_test_{score}"], strict=True)
+        for row, cell in zip(results.values(), columns, strict=True):
+            row[score] = cell
+    scores = cross_validate(move_threshold(make_model(), y), X, y, cv=folds, scoring=SCORES, n_jobs=n_jobs)
+    results[MOVED] = {score: (scores[f"test_{score}"].mean(), scores[f"test_{score}"].std()) for score in SCORES}
+    order = [PLAIN, MOVED, *(row for row in results if row not in (PLAIN, MOVED))]
+    parts = [(score, part) for score in SCORES for part in (0, 1)]
+    table = pd.DataFrame({(score, part): {row: results[row][score][part] for row in order} for score, part in parts})
+    table.columns = table.columns.set_levels(["mean", "sd"], level=1)
+    table["log loss", "mean"] *= -1  # scikit-learn's is negative
+    return grid, table
+
+
+def picture(table, path):
+    """Draw each score's mean and standard deviation over the folds; the plain net's mean is dotted."""
+    figure, axes = plt.subplots(1, len(SCORES), figsize=(13, 4.2), sharey=True, layout="constrained")
+    colors = ["0.4" if row == PLAIN else "tab:red" if row == MOVED else "tab:blue" for row in table.index]
+    for axis, score in zip(axes, SCORES, strict=True):
+        mean, sd = table[score, "mean"], table[score, "sd"]
+        axis.hlines(table.index, mean - sd, mean + sd, color=colors, alpha=0.5)
+        axis.scatter(mean, table.index, color=colors, zorder=3)
+        axis.axvline(mean[PLAIN], color="0.6", linestyle=":", zorder=0)
+        axis.set_title(score + (" (lower is better)" if score == "log loss" else ""), fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
+    figure.suptitle("Strategies on the hypothyroid set: mean and standard deviation over 5 folds")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(path="strategies.png"):
+    """Search, print the table, draw the picture, and report on rows that the search has not seen."""
+    X, diagnosis = load_hypothyroid()
+    y = (diagnosis == "hypothyroid").astype(int)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
+    print(f"{len(X_train)} patients to search on, {y_train.mean():.1%} of them ill; {len(X_test)} held out\n")
+    grid, table = search(X_train, y_train)
+    print(table.xs("mean", axis=1, level=1).round(3).to_string())
+    picture(table, path)
+    best = table["balanced accuracy", "mean"].idxmax()
+    model = move_threshold(make_model(), y_train).fit(X_train, y_train) if best == MOVED else grid
+    print(f"\nBest by balanced accuracy: {best}. On the held-out patients:\n")
+    print(classification_report(y_test, model.predict(X_test), target_names=["negative", "hypothyroid"], digits=3))
+    print(f"The picture is in {path}.")
+
+
+if __name__ == "__main__":
+    main()
