@@ -1,8 +1,8 @@
 """Which remedy for a rare disease? One grid search over strategies, on real patients.
 
 Their data have categories and missing values. Every cell of the grid is a whole pipeline, trained on the training folds
-only, and no cell has two remedies at full strength. The plain net with its threshold moved to the prior stands beside them: what a remedy gains over that row is
-what it is worth.
+only, and no cell has two remedies at full strength. The plain net with its threshold moved to the prior stands beside
+them: what a remedy gains over that row is what it is worth.
 
     python examples/strategies.py
 """
