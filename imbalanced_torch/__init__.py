@@ -4,7 +4,7 @@ from imbalanced_torch._class_weight import EffectiveNumber
 from imbalanced_torch._classifier import ImbalancedNetClassifier
 from imbalanced_torch._module import MLP
 from imbalanced_torch._net import ImbalancedNet
-from imbalanced_torch._prior import CombinedRemedyWarning
+from imbalanced_torch._remedy import CombinedRemedyWarning
 from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
 
 __version__ = "0.1.0.dev0"

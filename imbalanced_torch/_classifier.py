@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -19,17 +18,16 @@ from skorch.utils import to_numpy
 from torch import nn
 
 from imbalanced_torch._callbacks import Stopping, copied
-from imbalanced_torch._class_weight import class_weights, resolve_class_weight
 from imbalanced_torch._criterion import log_odds, resolve_criterion
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, first, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet
-from imbalanced_torch._prior import CombinedRemedyWarning, Exposure
-from imbalanced_torch._randomness import own_random_state, seeded, sub_seed
+from imbalanced_torch._prior import Exposure
+from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
+from imbalanced_torch._remedy import resolve_remedy
 from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
-from imbalanced_torch._sampling import Batches, Natural, RowsByClass, epoch_length, resolve_sampling
 
 #: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
 _EARLY_STOPPING_ROWS = 10_000
@@ -239,10 +237,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             include_boundaries="neither",
         )
         check_scalar(self.tol, "tol", numbers.Real, min_val=0)
-        for name, size in {
-            "batch_size": self.batch_size,
-            "iterator_train__batch_size": self._train_batch_size(1),
-        }.items():
+        sizes = {"batch_size": self.batch_size}
+        sizes |= {name: size for name, size in self._kwargs.items() if name.endswith("__batch_size")}
+        for name, size in sizes.items():
             if not isinstance(size, numbers.Integral) or isinstance(size, bool) or (size < 1 and size != -1):
                 raise ValueError(
                     f"{name} must be an int of at least 1, or -1 for all rows in one batch; it is {size!r}."
@@ -273,10 +270,6 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                         f"iterator_train__{name} can't go together with sampling={self.sampling!r}: both choose the "
                         "rows. Leave one of them out."
                     )
-
-    def _train_batch_size(self, n: int) -> int:
-        size = self._kwargs.get("iterator_train__batch_size", self.batch_size)
-        return n if isinstance(size, numbers.Integral) and size == -1 else size
 
     # Training
 
@@ -327,7 +320,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             If `classes` is missing in the first call or other than before in a later one, if early_stopping=True, or as
             in `fit`.
         """
-        if self.early_stopping is True:
+        if self.early_stopping not in (False, "auto"):
             raise ValueError(
                 'partial_fit can\'t stop early: it makes one epoch. Set early_stopping to False or "auto".'
             )
@@ -371,10 +364,75 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         X = check_X(self, X, reset=net is None, allow_nan=self._allow_nan())
         y = check_y(self, y, X)
         weights = check_sample_weight(sample_weight, len(y))
-        kept = None if weights is None or weights.all() else np.flatnonzero(weights)
-        if kept is not None:
-            y, weights = y[kept], weights[kept]  # type: ignore[index]
-        if classes is None or (net is not None and not chunk):
+        kept = None
+        if weights is not None and not weights.all():
+            kept = np.flatnonzero(weights)
+            y, weights = y[kept], weights[kept]
+        classes = self._check_classes(y, classes, continues=net is not None and not chunk)
+        dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
+        rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
+        epochs_before = 0 if net is None else len(net.history)
+
+        # Which rows to learn from: nothing below sees the held-out rows.
+        stop = not chunk and self._stops_early(len(rows))
+        positions, validation = (np.arange(len(rows)), None) if chunk else self._split(rows, y, classes, seed, stop)
+        training = TrainingRows(X, *rows.select(positions), dtype)
+        codes: Any = training.codes
+        counts = np.bincount(codes, minlength=len(classes))
+        if not chunk and not counts.all():
+            raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
+
+        # Which of them each epoch sees, and what they weigh.
+        remedy = resolve_remedy(
+            self.class_weight,
+            self.sampling,
+            codes,
+            training.sample_weight,
+            classes,
+            epoch_size=self.epoch_size,
+            batch_size=self._kwargs.get("iterator_train__batch_size", self.batch_size),
+            drop_last=self._kwargs.get("iterator_train__drop_last", False),
+            generator=torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before)),
+            before=self.exposure_ if chunk and net is not None else None,
+        )
+        training.batches, training.validation = remedy.batches, validation
+        if training.sample_weight is not None:
+            training.sample_weight = training.sample_weight * remedy.sample_weight_scale
+        if validation is not None and validation.sample_weight is not None:
+            validation.sample_weight = validation.sample_weight / validation.sample_weight.mean()
+
+        # The net, and its training.
+        with own_random_state():
+            if net is None:
+                positive = None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]  # the rarest
+                net = self._make_net(training, classes, positive, seed)
+            else:
+                self._check_continues(net, training)
+            net.criterion_.set_class_weight(remedy.class_weight)
+            net.class_prior_, net.effective_prior_ = remedy.exposure.class_prior, remedy.effective_prior
+            stopping = [("stopping", Stopping(self.n_iter_no_change, self.tol))] if stop else []
+            net.callbacks_ = [item for item in net.callbacks_ if item[0] != "stopping"] + stopping
+            net.max_epochs = 1 if chunk else self.max_epochs
+            reseed(sub_seed(seed, _TRAINING, epochs_before))
+            net.partial_fit(training, codes)
+
+        # What is known now.
+        self.net_ = net
+        self.classes_ = classes
+        self.exposure_ = remedy.exposure
+        self.class_weight_ = remedy.class_weight
+        self.class_prior_ = remedy.exposure.class_prior
+        self.sampled_prior_ = remedy.exposure.sampled_prior
+        self.effective_prior_ = remedy.effective_prior
+        self.n_iter_ = len(net.history)
+        self.best_epoch_ = stopping[0][1].best_epoch_ if stop else self.n_iter_
+        return self
+
+    @staticmethod
+    def _check_classes(y: np.ndarray, classes: np.ndarray | None, continues: bool) -> np.ndarray:
+        """Return the labels, sorted: those of y, or those given before."""
+        if classes is None or continues:
             found = np.unique(y)
             if classes is not None and not np.array_equal(found, classes):
                 raise ValueError(
@@ -383,74 +441,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             classes = found
         if len(classes) < 2:
             raise ValueError(f"y must have at least two classes to tell apart; it has one class: {classes.tolist()}.")
-        dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
-        rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
-        epochs_before = 0 if net is None else len(net.history)
-
-        # Which rows to learn from: nothing below sees the held-out rows.
-        stop = not chunk and self._stops_early(len(rows))
-        positions, validation = (
-            self._split(rows, y, classes, dtype, seed, stop) if not chunk else (np.arange(len(rows)), None)
-        )
-        training = TrainingRows(X, *rows.select(positions), dtype)
-        codes = training.codes
-        counts = np.bincount(codes, minlength=len(classes))  # type: ignore[arg-type]
-        if not chunk and (counts == 0).any():
-            raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
-
-        # Which of them each epoch sees, and what they weigh.
-        generator = torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before))
-        by_class = RowsByClass(codes, len(classes), generator)  # type: ignore[arg-type]
-        strategy = resolve_sampling(self.sampling, classes)
-        batch_size = self._train_batch_size(len(training))
-        stream = Natural(by_class) if strategy is None else strategy.stream(by_class, batch_size)
-        length = epoch_length(self.epoch_size, stream, len(training))
-        training.batches = Batches(
-            stream.take, length, stream.batch_size or batch_size, self._kwargs.get("iterator_train__drop_last", False)
-        )
-        weight_sums = np.bincount(codes, weights=training.sample_weight, minlength=len(classes)).astype(float)  # type: ignore[arg-type]
-        exposure = Exposure.of(counts, weight_sums, stream.shares)
-        if chunk and net is not None:
-            exposure = self.exposure_ + exposure
-        weighting = resolve_class_weight(self.class_weight, classes)
-        class_weight = class_weights(weighting, exposure.population, exposure.seen, classes)
-        effective_prior = exposure.effective_prior(class_weight)
-        if weighting.costs and strategy is not None and np.ptp(class_weight) > 0:
-            self._warn_combined(classes, exposure.class_prior, effective_prior)
-        if training.sample_weight is not None:  # mean 1 over what the loss sees, and over the held-out rows
-            training.sample_weight = training.sample_weight * (exposure.drawn.sum() / exposure.seen.sum())
-        if validation is not None and validation.sample_weight is not None:
-            validation.sample_weight = validation.sample_weight / validation.sample_weight.mean()
-        training.validation = validation
-
-        # The net, and its training.
-        with own_random_state():
-            if net is None:
-                net = self._make_net(training, classes, self._positive(classes, counts), seed)
-            else:
-                self._check_continues(net, training)
-            net.criterion_.set_class_weight(class_weight)
-            net.class_prior_, net.effective_prior_ = exposure.class_prior, effective_prior
-            stopping = Stopping(self.n_iter_no_change, self.tol)
-            net.callbacks_ = [item for item in net.callbacks_ if item[0] != "stopping"] + [
-                ("stopping", stopping)
-            ] * stop
-            net.max_epochs = 1 if chunk else self.max_epochs
-            with seeded(sub_seed(seed, _TRAINING, epochs_before)):
-                pass
-            net.partial_fit(training, codes)
-
-        self.net_ = net
-        self.classes_ = classes
-        self.exposure_ = exposure
-        self.class_weight_ = class_weight
-        self.class_prior_ = exposure.class_prior
-        self.sampled_prior_ = exposure.sampled_prior
-        self.effective_prior_ = effective_prior
-        self.n_iter_ = len(net.history)
-        self.best_epoch_ = stopping.best_epoch_ if stop else self.n_iter_
-        return self
+        return classes
 
     def _allow_nan(self) -> bool:
         return bool(getattr(self.module, "allow_nan", False))
@@ -466,14 +457,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         return n > _EARLY_STOPPING_ROWS if isinstance(self.early_stopping, str) else bool(self.early_stopping)
 
     def _split(
-        self, rows: Rows, y: np.ndarray, classes: np.ndarray, dtype: torch.dtype | None, seed: int, stop: bool
+        self, rows: Rows, y: np.ndarray, classes: np.ndarray, seed: int, stop: bool
     ) -> tuple[np.ndarray, Rows | None]:
         """Return positions to train on, and the held-out rows."""
         if self.train_split is not None:
 
             def make_rows(X: Any, labels: Any) -> Rows:
                 X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-                return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=dtype)
+                return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=rows.dtype)
 
             positions, validation = by_user(self.train_split, rows, y, make_rows)
             if stop and validation is None:
@@ -496,7 +487,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                     "module is an instance, whose parameters are set already; pass its class "
                     f"{type(self.module).__name__} to set {sorted(given)}."
                 )
-            return copy.deepcopy(self.module), {}
+            return self.module, {}
         module = MLP if self.module is None else self.module
         if not callable(module):
             raise TypeError(
@@ -529,7 +520,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         }
         net = self.net_class(
             **{**parts, **{f"module__{name}": value for name, value in module_parameters.items()}},
-            module=module,
+            module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
             criterion=resolve_criterion(self.criterion, len(classes), self._part("criterion")),
             optimizer=self.optimizer,
             lr=self.lr,
@@ -566,25 +557,6 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if net.lr != self.lr:
             net.set_params(lr=self.lr)
             net.lr = self.lr
-
-    @staticmethod
-    def _positive(classes: np.ndarray, counts: np.ndarray) -> Any:
-        """The rarest of two classes, classes_[1] if they are equal."""
-        return None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]
-
-    def _warn_combined(self, classes: np.ndarray, prior: np.ndarray, effective: np.ndarray) -> None:
-        def shown(shares: np.ndarray) -> str:
-            return str({label: round(share, 4) for label, share in zip(classes.tolist(), shares.tolist(), strict=True)})
-
-        warnings.warn(
-            f"class_weight gives numbers and sampling={self.sampling!r} changes the class shares too, so both act: "
-            "the net learns under the prior "
-            f"{shown(effective)}, and the data have {shown(prior)}. Use one of them, or a word such as "
-            'class_weight="balanced", '
-            "which takes sampling into account.",
-            CombinedRemedyWarning,
-            stacklevel=4,
-        )
 
     # Prediction
 

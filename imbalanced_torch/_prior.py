@@ -8,10 +8,6 @@ import numpy as np
 import torch
 
 
-class CombinedRemedyWarning(UserWarning):
-    """Class weights that the user gave as numbers and sampling multiply: the net is corrected by both."""
-
-
 @dataclass(frozen=True)
 class Exposure:
     """Class counts on the way from the data to the loss, each of shape (K,); `+` adds up calls of `partial_fit`."""

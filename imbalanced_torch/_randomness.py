@@ -37,10 +37,16 @@ def own_random_state() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, alone among threads until the end of the block."""
+    """Seed torch's global generator and keep other threads from it until the end of the block."""
     with _lock:
         torch.manual_seed(seed)
         yield
+
+
+def reseed(seed: int) -> None:
+    """Seed torch's global generator, which threads then share."""
+    with seeded(seed):
+        pass
 
 
 def sub_seed(seed: int, *keys: int) -> int:

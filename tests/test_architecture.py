@@ -21,6 +21,7 @@ KNOWS = {
     "_criterion": TORCH,
     "_module": TORCH,
     "_randomness": TORCH,
+    "_remedy": TORCH,
     "_rows": TORCH,
     "_holdout": TORCH,
     "_input": SKLEARN,
