@@ -33,6 +33,12 @@ class Stopping(Callback):
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         loss = net.history[-1, net.monitored]
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"the validation loss became nan or infinite in epoch {len(net.history)}. Look at what the module "
+                "returns "
+                "in evaluation mode for the held-out rows, or set early_stopping=False."
+            )
         self.misses_ += 1
         if loss < self.reference_ - self.tol:
             self.reference_, self.misses_ = loss, 0
@@ -56,7 +62,7 @@ def copied(callbacks: Any) -> Any:
         return callbacks
     try:
         return copy.deepcopy(callbacks)
-    except TypeError:  # it holds something that can't be copied, such as an open writer
+    except (TypeError, RuntimeError):  # it holds something that can't be copied, such as an open writer
         return copy.copy(callbacks)
 
 

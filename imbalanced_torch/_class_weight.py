@@ -60,13 +60,13 @@ class EffectiveNumber(Parameters):
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return weights of mean 1, shape (K,), for (weighted) class counts, shape (K,)."""
         n = counts.sum()
-        if self.beta is None and n < 1:
+        if self.beta is None and n < 1 - 1e-9:  # weights that sum to 1 may do so with an error of rounding
             raise ValueError(
                 'class_weight="effective" takes beta = (n - 1) / n, so the weighted row count n must be at least 1; '
                 f"it is {n:.4g}. "
                 "Scale sample_weight up, or pass EffectiveNumber(beta=...)."
             )
-        beta: Any = (n - 1) / n if self.beta is None else self.beta
+        beta: Any = max(0.0, (n - 1) / n) if self.beta is None else self.beta
         if not isinstance(beta, int | float | np.floating) or not 0 <= beta < 1:
             raise ValueError(f"beta must be in [0, 1); it is {self.beta!r}.")
         with np.errstate(divide="ignore"):  # beta = 0: log(0) = -inf, and 1 - 0^n = 1 as it should be
@@ -106,7 +106,7 @@ def resolve_class_weight(class_weight: Any, classes: np.ndarray) -> ClassWeighti
         return ClassWeighting(partial(_given, np.asarray(weights)), costs=True)
     if isinstance(class_weight, Sequence | np.ndarray):
         return ClassWeighting(partial(_given, np.asarray(class_weight)), costs=True)
-    if callable(class_weight):
+    if callable(class_weight) and not isinstance(class_weight, type):
         return ClassWeighting(class_weight, costs=True)
     raise TypeError(
         f"class_weight must be None, one of the words {sorted(SCHEMES)}, EffectiveNumber(...), a dict from label to "
@@ -137,9 +137,8 @@ def class_weights(
     present = seen_counts > 0
     weights = np.ones(len(classes))  # a class that is not there yet weighs 1
     if weighting.costs:
-        with np.errstate(divide="ignore"):
-            given = _numbers(weighting.scheme(class_counts.astype(float)), classes)
-        weights[present] = given[present]
+        with np.errstate(divide="ignore"):  # a callable may divide by the count of such a class
+            weights[present] = _numbers(weighting.scheme(class_counts.astype(float)), classes)[present]
     else:
         weights[present] = _numbers(weighting.scheme(seen_counts[present].astype(float)), classes[present])
     bad = ~np.isfinite(weights) | (weights < 0)
@@ -155,14 +154,13 @@ def class_weights(
 
 
 def _numbers(weights: Any, classes: np.ndarray) -> np.ndarray:
-    try:
-        numbers = np.array(weights, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"class_weight must hold a number for each class; it holds {weights!r}.") from None
+    numbers = np.asarray(weights)
+    if numbers.dtype.kind not in "iufb":
+        raise TypeError(f"class_weight must hold a number for each class; it holds {weights!r}.")
     if numbers.shape != classes.shape:
         raise ValueError(
             f"class_weight must have one weight for each of the {len(classes)} classes {classes.tolist()}; it has "
             f"shape {numbers.shape}. "
             "Where a fold may lack a class, pass a dict from label to weight."
         )
-    return numbers
+    return numbers.astype(float)

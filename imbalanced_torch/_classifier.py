@@ -16,14 +16,16 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from skorch.utils import to_numpy
 from torch import nn
+from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Stopping, copied
 from imbalanced_torch._criterion import log_odds, resolve_criterion
 from imbalanced_torch._holdout import by_user, stratified
+from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, first, sizes_asked_for
-from imbalanced_torch._net import ImbalancedNet
+from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
 from imbalanced_torch._remedy import resolve_remedy
@@ -31,6 +33,10 @@ from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolv
 
 #: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
 _EARLY_STOPPING_ROWS = 10_000
+#: Hyperparameters that may be objects with parameters of their own.
+_MAY_BE_OBJECTS = ("class_weight", "sampling")
+#: Parameters of the net's parts that take effect when the net is made.
+_MADE_ONCE = ("module__", "criterion__", "optimizer__", "compile")
 #: What each random stream of a fit is keyed by.
 _INIT, _TRAINING, _SAMPLING, _HOLDOUT = range(4)
 
@@ -197,23 +203,17 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, with those of the net's parts that were set."""
-        return {**super().get_params(deep=deep), **self._kwargs}
+        return {**self._kwargs, **super().get_params(deep=deep)}
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name; they take effect in the next `fit`. An unknown name raises ValueError."""
-        known = super().get_params(deep=True)
-        nested = {name for name in params if name.partition("__")[0] in ("class_weight", "sampling") and "__" in name}
-        # An object set in this very call brings its parameters along.
-        objects = {
-            name: params[name].get_params()
-            for name in ("class_weight", "sampling")
-            if hasattr(params.get(name), "get_params")
-        }
-        brought = {f"{name}__{key}" for name, inner in objects.items() for key in inner}
-        check_names(params.keys() - brought - self._kwargs.keys(), known, self.net_class, {**known, **params})
-        own = {name: value for name, value in params.items() if name in known or name in nested & brought}
-        super().set_params(**own)
-        self._kwargs.update({name: value for name, value in params.items() if name not in own})
+        named = super().get_params(deep=False)
+        # The objects that `sampling__ratio` and the like will belong to, which may come in this very call.
+        objects = {name: params.get(name, named[name]) for name in _MAY_BE_OBJECTS}
+        known = {*named, *(f"{name}__{key}" for name, thing in objects.items() for key in parameters_of(thing))}
+        check_names(params.keys() - self._kwargs.keys(), known, self.net_class, {**named, **params})
+        super().set_params(**{name: value for name, value in params.items() if name in known})
+        self._kwargs.update({name: value for name, value in params.items() if name not in known})
         return self
 
     def _part(self, prefix: str) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def _check_parameters(self) -> None:
-        check_names(self._kwargs, super().get_params(deep=True), self.net_class, vars(self))
+        check_names(self._kwargs, super().get_params(deep=False), self.net_class, vars(self))
         check_scalar(self.max_epochs, "max_epochs", numbers.Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", numbers.Integral, min_val=1)
         check_scalar(
@@ -249,6 +249,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             or (isinstance(self.early_stopping, str) and self.early_stopping == "auto")
         ):
             raise ValueError(f'early_stopping must be True, False or "auto"; it is {self.early_stopping!r}.')
+        if not isinstance(self.lr, numbers.Real | torch.Tensor):
+            raise TypeError(f"lr must be a number; it is {self.lr!r}.")
         if not callable(self.optimizer):
             raise TypeError(
                 f"optimizer must be a torch optimizer class such as torch.optim.Adam; it is {self.optimizer!r}."
@@ -258,18 +260,32 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is "
                 f"{self.train_split!r}."
             )
-        check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
-        if isinstance(self.criterion, type):
-            check_keywords(
-                "criterion", self.criterion, set(self._part("criterion")) - {"weight", "pos_weight", "reduction"}
+        if not (self.callbacks is None or isinstance(self.callbacks, list) or self.callbacks == "disable"):
+            raise TypeError(
+                'callbacks must be None, a list of skorch callbacks or pairs (name, callback), or "disable"; it is '
+                f"{self.callbacks!r}."
             )
-        if self.sampling is not None:
-            for name in ("sampler", "batch_sampler", "shuffle"):
-                if self._part("iterator_train").get(name):
-                    raise ValueError(
-                        f"iterator_train__{name} can't go together with sampling={self.sampling!r}: both choose the "
-                        "rows. Leave one of them out."
-                    )
+        self._check_device()
+        check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
+        for prefix in ("iterator_train", "iterator_valid"):
+            check_keywords(prefix, self._kwargs.get(prefix, DataLoader), self._part(prefix))
+        own_order = orders_rows(self._part("iterator_train"))
+        if own_order and (self.sampling is not None or self.epoch_size is not None):
+            other = "sampling" if self.sampling is not None else "epoch_size"
+            raise ValueError(
+                f"iterator_train__{own_order} can't go together with {other}={getattr(self, other)!r}: both choose the "
+                "rows. Leave one of them out."
+            )
+
+    def _check_device(self) -> None:
+        if self.device is None:  # where skorch's accelerate mix-in decides
+            return
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise ValueError(
+                f'device must be one that this torch has, such as "cpu"; it is {self.device!r}: {error}'
+            ) from error
 
     # Training
 
@@ -294,7 +310,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         """
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(), own_random_state():
             return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -336,7 +352,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         else:
             classes = self.classes_
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(), own_random_state():
             return self._train(X, y, sample_weight, net, classes, chunk=True)
 
     @contextmanager
@@ -393,6 +409,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             epoch_size=self.epoch_size,
             batch_size=self._kwargs.get("iterator_train__batch_size", self.batch_size),
             drop_last=self._kwargs.get("iterator_train__drop_last", False),
+            known=not orders_rows(self._part("iterator_train")),
             generator=torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before)),
             before=self.exposure_ if chunk and net is not None else None,
         )
@@ -403,30 +420,26 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             validation.sample_weight = validation.sample_weight / validation.sample_weight.mean()
 
         # The net, and its training.
-        with own_random_state():
-            if net is None:
-                positive = None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]  # the rarest
-                net = self._make_net(training, classes, positive, seed)
-            else:
-                self._check_continues(net, training)
-            net.criterion_.set_class_weight(remedy.class_weight)
-            net.class_prior_, net.effective_prior_ = remedy.exposure.class_prior, remedy.effective_prior
-            stopping = [("stopping", Stopping(self.n_iter_no_change, self.tol))] if stop else []
-            net.callbacks_ = [item for item in net.callbacks_ if item[0] != "stopping"] + stopping
+        if net is None:
+            positive = None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]  # the rarest
+            net = self._make_net(training, classes, positive, seed)
+        else:
+            self._check_continues(net)
+        stopping = Stopping(self.n_iter_no_change, self.tol) if stop else None
+        with net.unchanged_on_error():
+            net.learn_from(training, remedy.class_weight, remedy.exposure.class_prior, remedy.effective_prior, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
             reseed(sub_seed(seed, _TRAINING, epochs_before))
             net.partial_fit(training, codes)
+            net.check_interrupted()
 
         # What is known now.
         self.net_ = net
         self.classes_ = classes
         self.exposure_ = remedy.exposure
         self.class_weight_ = remedy.class_weight
-        self.class_prior_ = remedy.exposure.class_prior
-        self.sampled_prior_ = remedy.exposure.sampled_prior
-        self.effective_prior_ = remedy.effective_prior
         self.n_iter_ = len(net.history)
-        self.best_epoch_ = stopping[0][1].best_epoch_ if stop else self.n_iter_
+        self.best_epoch_ = self.n_iter_ if stopping is None else stopping.best_epoch_
         return self
 
     @staticmethod
@@ -478,8 +491,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         positions, held_out = stratified(rows.codes, self.validation_fraction, rng)  # type: ignore[arg-type]
         return positions, rows.part(held_out)
 
-    def _module_and_sizes(self, training: TrainingRows, n_classes: int) -> tuple[Any, dict[str, Any]]:
-        """Return the module for the net and all its parameters, given and inferred."""
+    def _module_parameters(self, training: TrainingRows, n_classes: int) -> dict[str, Any]:
+        """Return the parameters of the module, given and inferred."""
         given = self._part("module")
         if isinstance(self.module, nn.Module):
             if given:
@@ -487,7 +500,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                     "module is an instance, whose parameters are set already; pass its class "
                     f"{type(self.module).__name__} to set {sorted(given)}."
                 )
-            return self.module, {}
+            return {}
         module = MLP if self.module is None else self.module
         if not callable(module):
             raise TypeError(
@@ -505,21 +518,17 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 )
             shape = next(iter(shape.values())) if len(shape) == 1 else None
         check_keywords("module", module, given)
-        return module, {
-            **given,
-            **sizes_asked_for(module, None if shape is None else math.prod(shape), n_classes, given),
-        }
+        return {**given, **sizes_asked_for(module, None if shape is None else math.prod(shape), n_classes, given)}
 
     def _make_net(self, training: TrainingRows, classes: np.ndarray, positive: Any, seed: int) -> ImbalancedNet:
-        module, module_parameters = self._module_and_sizes(training, len(classes))
-        X, target = training.batch(range(min(2, len(training))))
+        module: Any = MLP if self.module is None else self.module
         parts = {
-            name: copied(value) if name.startswith("callbacks") else value
-            for name, value in self._kwargs.items()
-            if not name.startswith("criterion__")
+            name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
         }
+        parts |= {f"module__{name}": value for name, value in self._module_parameters(training, len(classes)).items()}
+        X, target = training.batch(range(min(2, len(training))))
         net = self.net_class(
-            **{**parts, **{f"module__{name}": value for name, value in module_parameters.items()}},
+            **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
             module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
             criterion=resolve_criterion(self.criterion, len(classes), self._part("criterion")),
             optimizer=self.optimizer,
@@ -538,22 +547,29 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         with seeded(sub_seed(seed, _INIT)):
             net.initialize()
         net.example = None
+        net.origin_ = self._origin()
         return net
 
-    def _check_continues(self, net: ImbalancedNet, training: TrainingRows) -> None:
-        """Raise if the module is another than the net has; take over the parameters that may change."""
-        module, parameters = self._module_and_sizes(training, len(net.classes))
-        same = type(module) is type(net.module) if isinstance(module, nn.Module) else module is net.module
-        before = net.get_params_for("module")
-        changed = sorted(
-            name for name in before.keys() | parameters.keys() if before.get(name, ...) != parameters.get(name, ...)
-        )
-        if not same or changed:
-            what = f"module__* ({', '.join(changed)})" if same else "module"
+    def _origin(self) -> dict[str, Any]:
+        """Return the parameters that a trained net can't change."""
+        names = ("module", "criterion", "optimizer", "dtype", "device")
+        parts = {name: value for name, value in self._kwargs.items() if name.startswith(_MADE_ONCE)}
+        return {**{name: getattr(self, name) for name in names}, **parts, "callbacks": self.callbacks}
+
+    def _check_continues(self, net: ImbalancedNet) -> None:
+        """Raise if the net would have to be another; take over the parameters that may change."""
+        before, now = net.origin_, self._origin()
+        changed = {name for name in before.keys() | now.keys() if not same(before.get(name), now.get(name))}
+        if changed - {"callbacks"}:
             raise ValueError(
-                f"{what} can't change once the net is trained; set warm_start=False and call fit to start anew."
+                f"{', '.join(sorted(changed - {'callbacks'}))} can't change once the net is trained; set "
+                "warm_start=False and call fit to start anew."
             )
-        net.batch_size = self.batch_size
+        if changed:
+            net.callbacks = copied(self.callbacks)
+            net.initialize_callbacks()
+            net.origin_ = now
+        net.batch_size, net.verbose = self.batch_size, self.verbose
         if net.lr != self.lr:
             net.set_params(lr=self.lr)
             net.lr = self.lr
@@ -564,7 +580,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K)."""
         check_is_fitted(self)
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-        logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
+        with own_random_state():
+            logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
         bad = ~torch.isfinite(logits)
         if bad.any():
             raise ValueError(
@@ -600,8 +617,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
         logits = self._logits(X)
+        criterion = self.net_.criterion_
         with torch.no_grad():
-            return self.net_.criterion_.log_proba(logits).numpy()
+            return criterion.log_proba(logits.to(criterion.class_weight.device)).cpu().numpy()
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities at the effective prior, `effective_prior_`, that the net learned under.
@@ -616,22 +634,32 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """
         return np.exp(self.predict_log_proba(X))
 
-    # The net
+    # What is known after `fit`
+
+    @property
+    def class_prior_(self) -> np.ndarray:
+        """Class shares in the training rows, weighted by `sample_weight`."""
+        return self.exposure_.class_prior
+
+    @property
+    def sampled_prior_(self) -> np.ndarray:
+        """Class shares of the rows that the net was shown."""
+        return self.exposure_.sampled_prior
+
+    @property
+    def effective_prior_(self) -> np.ndarray:
+        """Class shares that the net learned under."""
+        return self.exposure_.effective_prior(self.class_weight_)
 
     @property
     def module_(self) -> nn.Module:
         """The trained module."""
-        return self._net().module_
+        return self.net_.module_
 
     @property
     def history_(self) -> Any:
         """skorch's history of the training."""
-        return self._net().history
-
-    def _net(self) -> ImbalancedNet:
-        if "net_" not in vars(self):  # AttributeError, so that hasattr is False before `fit`
-            raise AttributeError(f"this {type(self).__name__} is not fitted yet.")
-        return self.net_
+        return self.net_.history
 
     def save_params(self, *args: Any, **kwargs: Any) -> None:
         """Save weights, optimizer or history of the fitted net: `f_params`, `f_optimizer`, `f_history` as in skorch."""

@@ -12,11 +12,18 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from imbalanced_torch._keywords import check_keywords
+
 _TWO_WAYS = (
     "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "
     "(B)CE-with-logits family or declare probabilities(logits)."
 )
-_FIXED = {"weight": "class_weight", "pos_weight": "class_weight", "reduction": "class_weight and sample_weight"}
+_FIXED = {
+    "weight": "the estimator weights the loss itself. Use class_weight.",
+    "pos_weight": "the estimator weights the loss itself. Use class_weight.",
+    "reduction": "the estimator weights the loss itself. Use class_weight and sample_weight.",
+    "ignore_index": "every row has a class. Give the rows to leave out a sample_weight of 0.",
+}
 
 
 class WeightedCriterion(nn.Module):
@@ -46,7 +53,7 @@ class WeightedCriterion(nn.Module):
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Return the losses before weights, shape (n,), for logits of shape (n,), (n, 1) or (n, K)."""
-        logits = self._in_form(logits)
+        logits = self.in_form(logits)
         return self.criterion(logits, codes.to(logits.dtype) if logits.ndim == 1 else codes)
 
     def forward(
@@ -64,12 +71,19 @@ class WeightedCriterion(nn.Module):
         declared = getattr(self.criterion, "probabilities", None)
         if declared is None:
             return torch.log_softmax(every_logit(logits), dim=1)
-        proba = declared(self._in_form(logits))
+        proba = declared(self.in_form(logits))
         if proba.ndim == 1:
             proba = torch.stack([1 - proba, proba], dim=1)
-        return torch.log(proba)
+        return torch.log(proba.clamp_min(torch.finfo(proba.dtype).tiny))
 
-    def _in_form(self, logits: torch.Tensor) -> torch.Tensor:
+    @property
+    def exact(self) -> bool:
+        """Whether `log_proba` is known to give the probabilities that minimise the loss."""
+        plain = type(self.criterion) in (nn.BCEWithLogitsLoss, nn.CrossEntropyLoss)
+        smoothing = getattr(self.criterion, "label_smoothing", 0)
+        return hasattr(self.criterion, "probabilities") or (plain and smoothing == 0)
+
+    def in_form(self, logits: torch.Tensor) -> torch.Tensor:
         """Bring logits to the form that the criterion takes: one logit f is the two logits (0, f)."""
         if isinstance(self.criterion, nn.CrossEntropyLoss):
             return every_logit(logits)
@@ -85,6 +99,11 @@ def every_logit(logits: torch.Tensor) -> torch.Tensor:
     return pad(logits.reshape(-1, 1), (1, 0))
 
 
+def codes_of(logits: torch.Tensor) -> torch.Tensor:
+    """Return the code of the greatest logit, shape (n,)."""
+    return every_logit(logits).argmax(dim=1)
+
+
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Return the logit of class 1 against class 0, shape (n,), for two classes."""
     return logits[:, 1] - logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 2 else logits.reshape(-1)
@@ -97,12 +116,11 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
     """
     for name in parameters:
         if name in _FIXED:
-            raise ValueError(
-                f"criterion__{name} can't be set: the estimator weights the loss itself. Use {_FIXED[name]}."
-            )
+            raise ValueError(f"criterion__{name} can't be set: {_FIXED[name]}")
     if criterion is None:
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
     if isinstance(criterion, type) and issubclass(criterion, nn.Module):
+        check_keywords("criterion", criterion, parameters)
         if "reduction" in inspect.signature(criterion).parameters:
             parameters = {**parameters, "reduction": "none"}
         per_row = criterion(**parameters)
@@ -134,7 +152,7 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
 def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor) -> None:
     """Raise unless the criterion gives one loss, and one probability for each class, per row of these logits."""
     name = type(criterion.criterion).__name__
-    form = tuple(criterion._in_form(logits).shape)
+    form = tuple(criterion.in_form(logits).shape)
     try:
         losses = criterion.row_losses(logits, codes)
     except (IndexError, RuntimeError, ValueError, TypeError) as error:

@@ -41,7 +41,13 @@ def by_user(
     make_rows : callable
         Makes rows from X and labels that are not part of `rows`.
     """
-    train, valid = train_split(rows, y)
+    parts = train_split(rows, y)
+    if not isinstance(parts, tuple | list) or len(parts) != 2:
+        raise TypeError(
+            "train_split must return two datasets, to train on and to validate on (or None); it returns "
+            f"{type(parts).__name__}."
+        )
+    train, valid = parts
     positions = _positions(train, rows)
     if positions is None:
         raise TypeError(
@@ -52,7 +58,7 @@ def by_user(
         return positions, None
     held_out = _positions(valid, rows)
     if held_out is not None:
-        return positions, rows.part(held_out)
+        return positions, rows.part(held_out) if len(held_out) else None
     if hasattr(valid, "X") and hasattr(valid, "y"):
         return positions, make_rows(valid.X, valid.y)
     return positions, make_rows(valid, np.array([valid[i][1] for i in range(len(valid))]))
@@ -64,5 +70,5 @@ def _positions(part: Dataset[Any], rows: Rows) -> np.ndarray | None:
         return np.arange(len(rows))
     if isinstance(part, Subset):
         outer = _positions(part.dataset, rows)
-        return None if outer is None else outer[np.asarray(part.indices)]
+        return None if outer is None else outer[np.asarray(part.indices, dtype=np.intp)]
     return None

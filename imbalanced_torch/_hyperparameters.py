@@ -30,6 +30,21 @@ class Parameters:
         return self
 
 
+def parameters_of(thing: Any) -> dict[str, Any]:
+    """Return the parameters of an object that may have some."""
+    return thing.get_params() if hasattr(thing, "get_params") and not isinstance(thing, type) else {}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of a hyperparameter are one, arrays included."""
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(np.array_equal(one, other, equal_nan=isinstance(one, float)))
+    except (TypeError, ValueError, RuntimeError):  # things that do not compare
+        return False
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return a sentence that names the closest choice, or nothing."""
     close = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.7)
@@ -50,8 +65,10 @@ def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing
 
     A key that is no class is an error only if some class has no entry: a fold may lack a class.
     """
-    labels = classes.tolist()
+    # By equality, not by hash: a date of pandas and one of numpy are equal but hash apart.
+    labels = list(classes) if classes.dtype.kind == "M" else classes.tolist()
+    keys = {position: key for key in numbers for position, label in enumerate(labels) if label == key}
     unknown = [key for key in numbers if key not in labels]
-    if unknown and any(label not in numbers for label in labels):
+    if unknown and len(keys) < len(labels):
         raise ValueError(f"{name} has keys that are not classes of y: {unknown}. The classes are {labels}.")
-    return [numbers.get(label, default) for label, default in zip(labels, missing, strict=True)]
+    return [numbers[keys[i]] if i in keys else default for i, default in enumerate(missing)]

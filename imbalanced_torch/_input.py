@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,12 +23,17 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     `reset` takes the columns as they are and stores them on the estimator; else they must be those of `fit`.
     """
     finite: Any = "allow-nan" if allow_nan else True
+    if reset:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
     if isinstance(X, Dataset | SliceDataset):
-        return X
-    if isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
+        if not hasattr(X, "__len__"):
+            raise TypeError(f"X as a Dataset must have a length, to be split and sampled; {type(X).__name__} has none.")
+        checked: Any = X
+    elif isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
         if not X:
             raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
-        checked: Any = {
+        checked = {
             key: check_array(values, allow_nd=True, ensure_2d=False, ensure_all_finite=finite, input_name=f"X[{key!r}]")
             for key, values in X.items()
         }
@@ -35,6 +41,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
     else:
+        X = X.detach().cpu() if isinstance(X, torch.Tensor) else X
         try:
             checked = validate_data(
                 estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, ensure_all_finite=finite
@@ -48,7 +55,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             ) from error
     if reset:
         estimator.row_shape_ = row_shape(checked)
-    elif row_shape(checked) != estimator.row_shape_ and estimator.row_shape_ is not None:
+    elif None not in (row_shape(checked), estimator.row_shape_) and row_shape(checked) != estimator.row_shape_:
         raise ValueError(
             f"X has rows of shape {row_shape(checked)}, but {type(estimator).__name__} was fitted on rows of shape "
             f"{estimator.row_shape_}."

@@ -50,7 +50,7 @@ def check_names(names: Iterable[str], known: Iterable[str], net_class: type, val
                 f"{name} can't be set: {prefix} is {values[prefix]!r}, which has no parameter {rest!r}. Pass an "
                 f"object: {_OBJECTS[prefix]}."
             )
-        if dunder:
+        if dunder and rest:
             close = did_you_mean(prefix, [*PREFIXES, *_OBJECTS])
             hint = close.replace("'?", f"__{rest}'?") if close else ""
         else:

@@ -73,7 +73,11 @@ def sizes_asked_for(
     given : mapping
         The module's parameters as the user set them.
     """
-    accepted = inspect.signature(module).parameters
+    try:
+        accepted = inspect.signature(module).parameters
+    except ValueError:  # nothing is known about it
+        return {}
+    given = {**getattr(module, "keywords", {}), **given}  # a functools.partial has some too
     wanted = dict.fromkeys(_INPUTS, n_features)
     wanted |= dict.fromkeys(_OUTPUTS, 1 if n_classes == 2 else n_classes)
     wanted |= dict.fromkeys(_CLASSES, n_classes)
@@ -93,7 +97,7 @@ def sizes_asked_for(
 
 def first(output: Any) -> torch.Tensor:
     """Return the logits of a module that may return a tuple, logits first, as in skorch."""
-    return output[0] if isinstance(output, tuple) else output
+    return output[0] if isinstance(output, tuple) and output else output
 
 
 def check_logits(output: Any, n_rows: int, n_classes: int, name: str) -> torch.Tensor:
@@ -114,6 +118,8 @@ def check_logits(output: Any, n_rows: int, n_classes: int, name: str) -> torch.T
         )
     if not logits.is_floating_point():
         raise TypeError(f"module {name} must return logits of a floating dtype; it returns {logits.dtype}.")
+    if not logits.requires_grad:
+        raise ValueError(f"module {name} must have parameters to train; its logits depend on none.")
     last = _last_operation(logits)
     if last.startswith(("Sigmoid", "Softmax")) or (
         last.startswith(("LogSigmoid", "LogSoftmax")) and logits.numel() == n_rows

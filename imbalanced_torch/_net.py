@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,12 +16,13 @@ from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._callbacks import score_in_labels
-from imbalanced_torch._criterion import check_row_losses
+from imbalanced_torch._callbacks import Stopping, score_in_labels
+from imbalanced_torch._criterion import check_row_losses, codes_of
 from imbalanced_torch._module import check_logits, first
-from imbalanced_torch._prior import correct_prior
+from imbalanced_torch._prior import correct_prior, correctable
+from imbalanced_torch._randomness import sub_seed
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
-from imbalanced_torch._sampling import Batches
+from imbalanced_torch._streams import Batches
 
 
 class ImbalancedNet(NeuralNet):
@@ -42,6 +47,9 @@ class ImbalancedNet(NeuralNet):
         A few rows, on which module and criterion are tried before training.
     """
 
+    module_: Any
+    callbacks_: list[tuple[str, Any]]
+
     def __init__(
         self,
         *args: Any,
@@ -61,6 +69,8 @@ class ImbalancedNet(NeuralNet):
         #: Class shares in the training data and those that the net's probabilities are at; None before training.
         self.class_prior_: np.ndarray | None = None
         self.effective_prior_: np.ndarray | None = None
+        #: The estimator's parameters that the net was made from.
+        self.origin_: dict[str, Any] = {}
 
     # What skorch initialises
 
@@ -77,12 +87,27 @@ class ImbalancedNet(NeuralNet):
 
     def initialize_callbacks(self) -> ImbalancedNet:
         super().initialize_callbacks()
+        self._check_callback_parameters()
         for _, callback in self.callbacks_:
             score_in_labels(callback, self.classes, self.positive)
         return self
 
+    def _check_callback_parameters(self) -> None:
+        """Raise for parameters of a callback that is not there, which skorch passes over."""
+        given = [name.split("__")[1] for name in vars(self) if name.startswith("callbacks__")]
+        names = {*dict(self.callbacks_), *dict(self.get_default_callbacks())}
+        for name in given:
+            if name not in names and getattr(self, f"callbacks__{name}", ...) is not None:
+                raise ValueError(
+                    f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
+                )
+
     def initialize_module(self) -> ImbalancedNet:
         super().initialize_module()
+        if not isinstance(self.module_, torch.nn.Module):
+            raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
+        if not isinstance(self.module, torch.nn.Module | type):
+            self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
         if self.dtype is not None and self.dtype.is_floating_point:
             self.module_.to(self.dtype)
         if self.example is not None:  # before the optimizer, which needs the parameters of lazy layers
@@ -101,6 +126,32 @@ class ImbalancedNet(NeuralNet):
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
 
+    # What it learns from
+
+    def learn_from(
+        self,
+        rows: TrainingRows,
+        class_weight: np.ndarray,
+        class_prior: np.ndarray,
+        effective_prior: np.ndarray,
+        stopping: Stopping | None,
+    ) -> None:
+        """Set what the next call of `partial_fit` trains with; the arrays are of shape (K,)."""
+        self.criterion_.set_class_weight(class_weight)
+        self.class_prior_, self.effective_prior_ = class_prior, effective_prior
+        self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
+        if stopping is not None:
+            self.callbacks_.append(("stop_at_the_best_epoch", stopping))
+
+    def check_interrupted(self) -> None:
+        """Drop an epoch that an interrupt cut short, which skorch ends training on; raise if there is no other."""
+        if "train_batch_count" in self.history[-1]:
+            return
+        del self.history[-1]
+        if not self.history:
+            raise KeyboardInterrupt
+        warnings.warn("Training was interrupted; the net keeps what it has learned.", UserWarning, stacklevel=4)
+
     # The loss
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
@@ -114,7 +165,7 @@ class ImbalancedNet(NeuralNet):
 
     @property
     def _correctable(self) -> bool:
-        return self.effective_prior_ is not None and bool((self.effective_prior_ > 0).all())
+        return self.criterion_.exact and self.effective_prior_ is not None and correctable(self.effective_prior_)
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
@@ -154,23 +205,23 @@ class ImbalancedNet(NeuralNet):
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         batch_size = kwargs.pop("batch_size", self.batch_size)
         batch_size = len(dataset) if batch_size == -1 else batch_size
-        loader = isinstance(iterator, type) and issubclass(iterator, DataLoader)
-        if loader:  # without a generator, a loader would draw from the global one
-            kwargs.setdefault("generator", torch.Generator().manual_seed(self.seed))
-        own_order = {"sampler", "batch_sampler", "shuffle"} & kwargs.keys()
-        batches: Any = None
-        if training and isinstance(dataset, TrainingRows) and not own_order:
+        accepted = inspect.signature(iterator).parameters
+        if "generator" in accepted:  # without one, a loader would draw from the global one
+            seed = sub_seed(self.seed, len(self.history))
+            kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
+        if training and isinstance(dataset, TrainingRows):
             batches = dataset.batches
-            kwargs.pop("drop_last", None)  # the batches know
-        elif iterator is DataLoader and not own_order:
+        else:
             batches = Batches(torch.arange, len(dataset), batch_size)
-        if iterator is DataLoader and batches is not None and "collate_fn" not in kwargs:
+        if orders_rows(kwargs):  # the user's own order
+            size = {} if kwargs.get("batch_sampler") else {"batch_size": batch_size}
+            return iterator(OneByOne(dataset), **size, **kwargs)
+        kwargs = {name: value for name, value in kwargs.items() if name not in (*OWN_ORDER, "drop_last")}
+        if iterator is DataLoader and "collate_fn" not in kwargs:
             return iterator(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
-        if batches is not None and (loader or "batch_sampler" in inspect.signature(iterator).parameters):
+        if "batch_sampler" in accepted:
             return iterator(OneByOne(dataset), batch_sampler=batches, **kwargs)
-        if "batch_sampler" not in kwargs:
-            kwargs["batch_size"] = batch_size
-        return iterator(OneByOne(dataset), **kwargs)
+        return iterator(OneByOne(dataset), batch_size=batch_size, **kwargs)
 
     # Prediction, in codes
 
@@ -179,8 +230,34 @@ class ImbalancedNet(NeuralNet):
         return np.concatenate([to_numpy(self.criterion_.log_proba(first(y)).exp()) for y in self.forward_iter(X)])
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the codes of the most probable classes, shape (n,)."""
-        return self.predict_proba(X).argmax(axis=1)
+        """Return the codes of the greatest logits, shape (n,)."""
+        return np.concatenate([to_numpy(codes_of(first(y))) for y in self.forward_iter(X)])
+
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Bring weights, optimizer and history back if further training raises."""
+        parts = [self.module_, self.criterion_, self.optimizer_]
+        states, epochs = [copy.deepcopy(part.state_dict()) for part in parts], len(self.history)
+        try:
+            yield
+        except BaseException:
+            for part, state in zip(parts, states, strict=True):
+                part.load_state_dict(state)
+            del self.history[epochs:]
+            raise
+
+
+#: Loader parameters by which users order rows themselves.
+OWN_ORDER = ("sampler", "batch_sampler", "shuffle")
+
+
+def orders_rows(loader_parameters: Mapping[str, Any]) -> str | None:
+    """Return the parameter by which the user orders rows, if any; shuffling is what happens anyway."""
+    for name in OWN_ORDER:
+        value = loader_parameters.get(name)
+        if value is not None and value is not True:
+            return name
+    return None
 
 
 def _as_they_are(batch: Any) -> Any:

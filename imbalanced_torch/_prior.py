@@ -43,6 +43,11 @@ class Exposure:
         return weighted / weighted.sum()
 
 
+def correctable(prior: np.ndarray) -> bool:
+    """Whether probabilities at a prior can be carried to another: every class must have a known, positive share."""
+    return bool((prior > 0).all())
+
+
 def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarray) -> torch.Tensor:
     """Carry log probabilities from the prior that a net was trained under to another: p'_c ~ p_c target_c / trained_c.
 
@@ -50,7 +55,7 @@ def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarr
     ----------
     log_proba : tensor of shape (n, K)
     trained, target : arrays of shape (K,)
-        Class priors. The correction exists where `trained` is positive.
+        Class priors; `trained` must be `correctable`.
 
     References
     ----------

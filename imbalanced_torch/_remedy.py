@@ -11,7 +11,8 @@ import torch
 
 from imbalanced_torch._class_weight import class_weights, resolve_class_weight
 from imbalanced_torch._prior import Exposure
-from imbalanced_torch._sampling import Batches, Natural, RowsByClass, epoch_length, resolve_sampling
+from imbalanced_torch._sampling import resolve_sampling
+from imbalanced_torch._streams import Batches, Natural, RowsByClass, epoch_length
 
 
 class CombinedRemedyWarning(UserWarning):
@@ -44,6 +45,7 @@ def resolve_remedy(
     epoch_size: float | None,
     batch_size: int,
     drop_last: bool,
+    known: bool,
     generator: torch.Generator,
     before: Exposure | None,
 ) -> Remedy:
@@ -58,6 +60,8 @@ def resolve_remedy(
         The labels.
     batch_size : int
         -1 takes all rows in one batch.
+    known : bool
+        Whether the rows come as `sampling` says; a sampler of the user's makes the sampled and effective prior unknown.
     before : Exposure or None
         What earlier calls of `partial_fit` have shown the net.
     """
@@ -78,8 +82,12 @@ def resolve_remedy(
         exposure = before + exposure
     weighting = resolve_class_weight(class_weight, classes)
     weights = class_weights(weighting, exposure.population, exposure.seen, classes)
-    remedy = Remedy(batches, exposure, weights, exposure.drawn.sum() / exposure.seen.sum())
-    if weighting.costs and strategy is not None and np.ptp(weights) > 0:
+    scale = exposure.drawn.sum() / exposure.seen.sum()
+    if not known:
+        unknown = np.full(n_classes, np.nan)
+        exposure = Exposure(exposure.population, drawn=unknown, seen=unknown)
+    remedy = Remedy(batches, exposure, weights, scale)
+    if before is None and weighting.costs and strategy is not None and np.ptp(weights) > 0:
         _warn_combined(sampling, classes, exposure.class_prior, remedy.effective_prior)
     return remedy
 

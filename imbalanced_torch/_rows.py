@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset, default_collate
 
-from imbalanced_torch._sampling import Batches
+from imbalanced_torch._streams import Batches
 
 #: Codes, or codes and sample weights where the user gave weights.
 Target = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
@@ -63,7 +63,10 @@ class Rows(Dataset[Any]):
         if self.codes is None:
             return X, torch.zeros(positions.shape, dtype=torch.int64)
         codes = torch.as_tensor(self.codes[positions])
-        return X, codes if self.sample_weight is None else (codes, torch.as_tensor(self.sample_weight[positions]))
+        if self.sample_weight is None:
+            return X, codes
+        floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
+        return X, (codes, torch.as_tensor(self.sample_weight[positions], dtype=floating))
 
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""

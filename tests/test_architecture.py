@@ -18,6 +18,7 @@ KNOWS = {
     "_keywords": NUMPY,
     "_prior": TORCH,
     "_sampling": TORCH,
+    "_streams": TORCH,
     "_criterion": TORCH,
     "_module": TORCH,
     "_randomness": TORCH,

@@ -84,7 +84,7 @@ def test_a_class_that_has_not_come_yet_weighs_1():
     np.testing.assert_allclose(result, [1, 0.5556, 5.0], atol=1e-4)
 
 
-def test_callable_is_not_asked_about_a_class_that_has_not_come_yet():
+def test_what_a_callable_says_of_a_class_that_has_not_come_yet_does_not_matter():
     seen = np.array([0.0, 90.0, 10.0])
     result = weights(lambda counts: 1 / counts, counts=seen, seen=seen, classes=np.array(["a", "b", "c"]))
     np.testing.assert_allclose(result, [1, 0.5556, 5.0], atol=1e-4)

@@ -10,13 +10,15 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
+from skorch.history import History
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
+from imbalanced_torch import MLP, CombinedRemedyWarning, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
+from imbalanced_torch._callbacks import Stopping
 
 
 def net(*args, **kwargs):
@@ -254,9 +256,55 @@ def test_auto_stops_early_only_above_10_000_rows():
 
 def test_a_class_too_rare_to_split_stays_in_training():
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(99, 2)), np.repeat([0, 1, 2], [80, 18, 1])
-    fitted = net(early_stopping=True, validation_fraction=0.5).fit(X, y)
-    np.testing.assert_allclose(fitted.class_prior_ * 50, [40, 9, 1])
+    X, y = rng.normal(size=(101, 2)), np.repeat([0, 1, 2, 3], [80, 18, 1, 2])
+    half = net(early_stopping=True, validation_fraction=0.5).fit(X, y)
+    np.testing.assert_allclose(half.class_prior_ * 51, [40, 9, 1, 1])
+    most = net(early_stopping=True, validation_fraction=0.99).fit(X, y)
+    np.testing.assert_allclose(most.class_prior_ * 4, [1, 1, 1, 1])
+
+
+class Scripted:
+    """A net whose monitored loss is given."""
+
+    monitored = "loss"
+
+    def __init__(self, losses):
+        self.module_, self.losses, self.history = nn.Linear(1, 1), losses, History()
+
+    def stops_at(self, stopping):
+        stopping.on_train_begin(self)
+        for loss in self.losses:
+            self.history.new_epoch()
+            self.history.record("epoch", len(self.history))
+            self.history.record("loss", loss)
+            try:
+                stopping.on_epoch_end(self)
+            except KeyboardInterrupt:
+                break
+        stopping.on_train_end(self)
+        return len(self.history), stopping.best_epoch_
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "tol", "stop_and_best"),
+    [
+        ([3, 2, 2.5, 2.6, 2.7, 1], 3, 0.0, (5, 2)),
+        ([3, 2, 2.5, 2.6, 1.9, 2, 2, 2], 3, 0.0, (8, 5)),
+        ([3, 2.95, 2.9, 2.85, 2.8], 3, 0.3, (4, 4)),  # falls, but by less than tol
+        ([3, 2.8, 2.6, 2.4, 2.2], 2, 0.3, (5, 5)),  # by more than tol within the patience
+    ],
+)
+def test_stopping_waits_for_patience_epochs_without_an_improvement_of_tol(losses, patience, tol, stop_and_best):
+    assert Scripted(losses).stops_at(Stopping(patience, tol)) == stop_and_best
+
+
+def test_a_validation_loss_that_is_nan_raises(data):
+    class NanInEvaluation(nn.Linear):
+        def forward(self, X):
+            return super().forward(X) if self.training or len(X) == 2 else super().forward(X) * np.nan
+
+    with pytest.raises(ValueError, match="the validation loss became nan or infinite in epoch 1"):
+        net(NanInEvaluation, early_stopping=True).fit(*data)
 
 
 def test_train_split_and_predefined_split_choose_the_held_out_rows(data):
@@ -304,13 +352,74 @@ def test_warm_start_takes_over_a_new_learning_rate_and_new_weights(data):
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [({"module__hidden_sizes": (3,)}, "module__* (hidden_sizes)"), ({"module": nn.Linear}, "module")],
+    [
+        ({"module__hidden_sizes": (3,)}, "module__hidden_sizes"),
+        ({"module": nn.Linear}, "module"),
+        ({"criterion": nn.CrossEntropyLoss}, "criterion"),
+        ({"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}, "optimizer, optimizer__momentum"),
+        ({"dtype": torch.float32}, "dtype"),
+    ],
 )
-def test_warm_start_with_another_module_raises(data, change, what):
+def test_warm_start_with_another_net_raises(data, change, what):
     fitted = net(warm_start=True).fit(*data).set_params(**change)
     message = f"{what} can't change once the net is trained; set warm_start=False and call fit to start anew."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         fitted.fit(*data)
+
+
+def test_warm_start_with_another_instance_raises_and_with_the_same_goes_on(data):
+    fitted = net(nn.Linear(5, 1), warm_start=True).fit(*data).fit(*data)
+    fitted = pickle.loads(pickle.dumps(fitted)).fit(*data)
+    with pytest.raises(ValueError, match="module can't change once the net is trained"):
+        fitted.set_params(module=nn.Linear(5, 1)).fit(*data)
+
+
+def test_warm_start_compares_arrays_by_value(data):
+    class Shifted(nn.Linear):
+        def __init__(self, in_features, out_features, shift):
+            super().__init__(in_features, out_features)
+
+    fitted = net(Shifted, module__shift=np.zeros(3), warm_start=True).fit(*data)
+    fitted.set_params(module__shift=np.zeros(3)).fit(*data)
+    with pytest.raises(ValueError, match="module__shift can't change"):
+        fitted.set_params(module__shift=np.ones(3)).fit(*data)
+
+
+def test_warm_start_takes_over_new_callbacks(data):
+    fitted = net(warm_start=True).fit(*data).set_params(callbacks=[EpochScoring("f1", on_train=True)]).fit(*data)
+    assert "f1" in fitted.history_[-1]
+    assert "f1" not in fitted.history_[0]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_going_on_that_fails_leaves_the_net_as_it_was(data, method):
+    X, y = data
+    fitted = net(warm_start=True, optimizer=torch.optim.SGD).fit(X, y)
+    before, weights = fitted.predict_proba(X), copy.deepcopy(fitted.net_.criterion_.class_weight)
+    fitted.set_params(class_weight="balanced")
+    with pytest.raises(ValueError, match="the training loss became nan or infinite in epoch 4"):
+        getattr(fitted, method)(X * 1e200, y)
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
+    assert torch.equal(fitted.net_.criterion_.class_weight, weights)
+    assert fitted.n_iter_ == len(fitted.history_) == 3
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_an_interrupt_keeps_the_whole_epochs(data, at):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == at:
+                raise KeyboardInterrupt
+
+    interrupted = net(callbacks=[Interrupt()], max_epochs=9)
+    if at == 1:  # there is nothing to keep
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.fit(*data)
+        return
+    with pytest.warns(UserWarning, match="Training was interrupted; the net keeps what it has learned"):
+        interrupted.fit(*data)
+    assert interrupted.n_iter_ == interrupted.best_epoch_ == 2
+    assert len(interrupted.history_[:, "train_loss"]) == 2
 
 
 def test_warm_start_with_other_classes_or_columns_raises(data):
@@ -333,16 +442,53 @@ def test_partial_fit_makes_one_epoch_and_counts_over_all_calls(data):
     assert fitted.class_weight_[1] == pytest.approx(1 / (2 * y.mean()))
 
 
-def test_partial_fit_of_a_chunk_without_a_class(data):
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        *({"class_weight": w} for w in ["balanced", "sqrt", "effective", {1: 3}, [1, 3], lambda counts: 1 / counts]),
+        *({"sampling": s} for s in ["weighted", "over", "under", "batch", {0: 60}, {1: 60}, lambda counts: counts * 2]),
+    ],
+)
+def test_partial_fit_of_a_chunk_without_a_class(data, remedy):
     X, y = data
     order = np.argsort(y)
-    for remedy in ({"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}, {"class_weight": {1: 3}}):
-        fitted = net(**remedy)
-        fitted.partial_fit(X[order[:100]], y[order[:100]], classes=[0, 1])
-        assert fitted.class_prior_.tolist() == [1, 0]
-        assert np.isfinite(fitted.predict_proba(X)).all()
-        fitted.partial_fit(X[order[100:]], y[order[100:]])
-        np.testing.assert_allclose(fitted.class_prior_, [1 - y.mean(), y.mean()])
+    fitted = net(**remedy)
+    fitted.partial_fit(X[order[:100]], y[order[:100]], classes=[0, 1])
+    assert fitted.class_prior_.tolist() == [1, 0]
+    assert np.isfinite(fitted.predict_proba(X)).all()
+    fitted.partial_fit(X[order[100:]], y[order[100:]])
+    np.testing.assert_allclose(fitted.class_prior_, [1 - y.mean(), y.mean()])
+
+
+def test_each_call_of_partial_fit_samples_afresh(data):
+    X, y = np.c_[data[0], np.arange(300)], data[1]
+
+    class Recorder(ImbalancedNet):
+        seen_ = ()
+
+        def train_step_single(self, batch, **kwargs):
+            self.seen_ = (*self.seen_, *batch[0][:, 5].int().tolist())
+            return super().train_step_single(batch, **kwargs)
+
+    class Recording(ImbalancedNetClassifier):
+        net_class = Recorder
+
+    def seen(random_state):
+        fitted = Recording(nn.Linear, sampling="under", random_state=random_state).partial_fit(X, y, classes=[0, 1])
+        first = fitted.net_.seen_
+        return first, fitted.partial_fit(X, y).net_.seen_[len(first) :]
+
+    first, second = seen(0)
+    assert set(first) != set(second)
+    assert seen(0) == (first, second)
+    assert seen(1)[0] != first
+
+
+def test_two_remedies_by_number_warn_once_over_many_chunks(data):
+    fitted = net(class_weight={1: 3}, sampling="over")
+    with pytest.warns(CombinedRemedyWarning):
+        fitted.partial_fit(*data, classes=[0, 1])
+    fitted.partial_fit(*data)  # a warning would be an error
 
 
 def test_partial_fit_after_fit_goes_on(data):

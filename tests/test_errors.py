@@ -106,20 +106,25 @@ def test_a_parameter_of_a_word_names_the_object_that_has_it(data):
     assert net(class_weight=EffectiveNumber()).set_params(class_weight__beta=0.5).class_weight.beta == 0.5
 
 
-def test_a_failed_set_params_changes_nothing():
-    estimator = net()
-    with pytest.raises(ValueError, match="is not a parameter"):
-        estimator.set_params(lr=7, class_wieght=3)
+@pytest.mark.parametrize("wrong", [{"class_wieght": 3}, {"sampling": "over", "sampling__ratio": 0.5}])
+def test_a_failed_set_params_changes_nothing(wrong):
+    estimator = net(sampling=OverSampling())
+    with pytest.raises(ValueError, match=r"is not a parameter|has no parameter 'ratio'. Pass an object"):
+        estimator.set_params(lr=7, **wrong)
     assert estimator.lr == 1e-3
+    assert estimator.sampling == OverSampling()
 
 
-@pytest.mark.parametrize("name", ["sampler", "shuffle"])
-def test_a_users_sampler_together_with_sampling_raises(data, name):
-    value = {"sampler": RandomSampler(range(300)), "shuffle": True}[name]
+@pytest.mark.parametrize(("name", "value"), [("sampler", RandomSampler(range(300))), ("shuffle", False)])
+@pytest.mark.parametrize("other", [{"sampling": "over"}, {"epoch_size": 0.5}])
+def test_a_users_order_of_rows_together_with_sampling_raises(data, name, value, other):
+    ((parameter, setting),) = other.items()
     raises(
         ValueError,
-        f"iterator_train__{name} can't go together with sampling='over': both choose the rows. Leave one of them out.",
-        net(sampling="over", **{f"iterator_train__{name}": value}).fit,
+        f"iterator_train__{name} can't go together with {parameter}={setting!r}: both choose the rows. Leave one of "
+        "them "
+        "out.",
+        net(**other, **{f"iterator_train__{name}": value}).fit,
         *data,
     )
 

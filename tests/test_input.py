@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import unittest.mock
 import warnings
 
 import numpy as np
@@ -82,6 +83,32 @@ def test_every_kind_of_X_gives_the_probabilities_of_an_array(data, kind):
     np.testing.assert_allclose(fitted.predict_proba(given), expected, rtol=1e-12)
 
 
+def test_a_net_fitted_on_a_dataset_predicts_an_array_and_forgets_earlier_columns(data):
+    X, y = data
+    fitted = net().fit(pd.DataFrame(X, columns=list("abcde")), y).fit(XOnly(X[:, :3], None), y)
+    assert not hasattr(fitted, "n_features_in_")
+    assert not hasattr(fitted, "feature_names_in_")
+    np.testing.assert_array_equal(fitted.predict(X[:, :3]), fitted.predict(XOnly(X[:, :3], None)))
+
+
+def test_a_dataset_that_draws_random_numbers_leaves_the_global_random_state_alone(data):
+    class Noisy(XOnly):
+        def __getitem__(self, i):
+            return torch.from_numpy(self.X[i]) + torch.randn(5)
+
+    before = torch.get_rng_state()
+    net().fit(Noisy(data[0], None), data[1]).predict(Noisy(data[0], None))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_dates_are_labels_too(data):
+    X, codes = data
+    for unit in ("D", "ns"):
+        y = np.array(["2020-01-01", "2021-01-01"], dtype=f"datetime64[{unit}]")[codes]
+        fitted = net(class_weight={y.max(): 5}).fit(X, y)
+        assert fitted.class_weight_[1] == pytest.approx(5 * fitted.class_weight_[0])
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_a_table_gives_feature_names_and_checks_them_at_predict(data, kind):
     X, y = data
@@ -95,7 +122,13 @@ def test_a_table_gives_feature_names_and_checks_them_at_predict(data, kind):
 def test_one_hot_encoded_rows_stay_sparse_until_their_batch(data):
     y = data[1]
     X = OneHotEncoder().fit_transform(np.random.default_rng(0).integers(0, 50, (300, 3)).astype(str))
-    assert sparse.issparse(X)
+    rows = Rows(X, codes=y, dtype=torch.float64)
+    assert sparse.issparse(rows.X)
+    assert rows.batch([0, 299])[0].shape == (2, X.shape[1])
+    dense = sparse.csr_matrix.toarray
+    with unittest.mock.patch.object(type(X), "toarray", autospec=True, side_effect=dense) as toarray:
+        net(batch_size=64).fit(X, y)
+    assert max(call.args[0].shape[0] for call in toarray.call_args_list) <= 64
     fitted = net(class_weight="balanced").fit(X, y)
     np.testing.assert_allclose(fitted.predict_proba(X), fitted.predict_proba(X.toarray()), rtol=1e-12)
 
@@ -104,6 +137,7 @@ def test_images_are_rows_of_more_dimensions():
     rng = np.random.default_rng(0)
     y = (rng.random(120) < 0.3).astype(int)
     X = rng.normal(size=(120, 1, 6, 6)).astype(np.float32) + y[:, None, None, None]
+    torch.manual_seed(0)
     conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 1))
     for module in (None, conv):
         fitted = net(module, max_epochs=10, class_weight="balanced").fit(X, y)

@@ -257,10 +257,66 @@ def test_batch_size_of_the_training_iterator_and_drop_last(data):
     assert batches(sampling="batch", batch_size=64, epoch_size=100) == [64, 64]
 
 
-def test_a_users_own_sampler_is_used_where_sampling_is_none(data):
+def test_a_users_own_sampler_is_used_where_sampling_is_none_and_its_prior_is_not_known(data):
     sampler = torch.utils.data.SubsetRandomSampler(range(40))
-    fitted = net(iterator_train__sampler=sampler, max_epochs=1).fit(*data)
+    fitted = net(iterator_train__sampler=sampler, max_epochs=1, early_stopping=True).fit(*data)
     assert sum(fitted.history_[-1, "batches", :, "train_batch_size"]) == 40
+    assert np.isnan(fitted.sampled_prior_).all()
+    assert np.isnan(fitted.effective_prior_).all()
+    assert fitted.net_.monitored == "valid_loss"
+
+
+def test_shuffling_is_what_happens_anyway(data):
+    X, y = data
+    expected = net(epoch_size=0.5, sampling="over").fit(X, y).predict_proba(X)
+    for nothing_new in ({"iterator_train__shuffle": True}, {"iterator_train__sampler": None}):
+        fitted = net(epoch_size=0.5, sampling="over", **nothing_new).fit(X, y)
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+
+
+def test_rows_come_in_their_own_order_without_shuffling(data):
+    X, y = data
+    first, second = (
+        net(nn.Linear, iterator_train__shuffle=False, random_state=s, max_epochs=1, lr=1e-9) for s in (0, 0)
+    )
+    order = np.random.default_rng(0).permutation(300)
+    losses = [
+        fitted.history_[-1, "batches", :, "train_loss"] for fitted in (first.fit(X, y), second.fit(X[order], y[order]))
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_the_net_decides_as_the_estimator_does_where_probabilities_say_otherwise(data):
+    class Shifted(nn.BCEWithLogitsLoss):
+        def probabilities(self, logits):
+            return torch.sigmoid(logits - 3)
+
+    X, y = data
+    scoring = cb.EpochScoring("recall", name="recall", on_train=True, use_caching=False)
+    fitted = net(criterion=Shifted, class_weight="balanced", callbacks=[scoring], max_epochs=9).fit(X, y)
+    np.testing.assert_array_equal(fitted.net_.predict(X), fitted.predict(X))
+    assert fitted.history_[-1, "recall"] == fitted.predict(X)[y == 1].mean()
+    assert (fitted.predict_proba(X).argmax(1) != fitted.predict(X)).any()
+
+
+def test_a_users_callback_may_have_any_name(data):
+    for name in ("stopping", "early_stopping"):
+        stopper = cb.EarlyStopping("train_loss", patience=2, threshold=10)
+        fitted = net(callbacks=[(name, stopper)], early_stopping=True, max_epochs=20).fit(*data)
+        assert fitted.n_iter_ == 3
+
+
+def test_a_callback_that_can_not_be_copied_is_used_as_it_is(data, tmp_path):
+    class Writer(cb.Callback):
+        def __init__(self, file):
+            self.file = file
+
+        def on_epoch_end(self, net, **kwargs):
+            self.file.write("x")
+
+    with open(tmp_path / "log", "w") as file:
+        net(callbacks=[Writer(file)]).fit(*data)
+    assert (tmp_path / "log").read_text() == "xxxx"
 
 
 def test_the_net_predicts_codes_from_plain_arrays(data):

@@ -8,17 +8,8 @@ from sklearn.base import clone
 from torch.utils.data import WeightedRandomSampler
 
 from imbalanced_torch import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
-from imbalanced_torch._sampling import (
-    STRATEGIES,
-    Batches,
-    Cycle,
-    Natural,
-    Passes,
-    RowsByClass,
-    SamplingStrategy,
-    epoch_length,
-    resolve_sampling,
-)
+from imbalanced_torch._sampling import STRATEGIES, SamplingStrategy, resolve_sampling
+from imbalanced_torch._streams import Batches, Cycle, Natural, Passes, RowsByClass, epoch_length
 
 CODES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 25, 5]))
 COUNTS = np.array([60, 25, 5])
