@@ -4,7 +4,8 @@ import copy
 import io
 import pickle
 import re
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -146,22 +147,48 @@ def test_the_global_random_state_does_not_matter(data):
     np.testing.assert_array_equal(*results)
 
 
+class SlowToMake(nn.Module):
+    """Another thread has time to draw between its two layers."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        hidden = nn.Linear(n_features, 4)
+        time.sleep(0.02)
+        self.layers = nn.Sequential(hidden, nn.ReLU(), nn.Linear(4, n_outputs))
+
+    def forward(self, X):
+        return self.layers(X)
+
+
 def test_threads_agree_and_leave_the_global_random_state_alone(data):
     X, y = data
-    expected = [net(random_state=s, sampling="over").fit(X, y).predict_proba(X) for s in range(4)]
-    before, results = torch.get_rng_state(), [None] * 4
 
-    def run(s):
-        results[s] = net(random_state=s, sampling="over").fit(X, y).predict_proba(X)
+    def proba(seed):
+        return net(SlowToMake, random_state=seed, sampling="over").fit(X, y).predict_proba(X)
 
-    threads = [threading.Thread(target=run, args=(s,)) for s in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    expected, before = [proba(seed) for seed in range(4)], torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(proba, range(4)))
     for result, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, wanted)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_each_call_of_partial_fit_drops_other_units(data):
+    class Recording(nn.Linear):
+        drawn = ()
+
+        def forward(self, X):
+            if self.training:
+                self.drawn = (*self.drawn, torch.rand(()).item())
+            return super().forward(X)
+
+    def drawn():
+        fitted = net(Recording).partial_fit(*data, classes=[0, 1]).partial_fit(*data)
+        return fitted.module_.drawn
+
+    assert len(set(drawn())) == len(drawn())
+    assert drawn() == drawn()
 
 
 def test_the_number_of_torch_threads_is_left_alone(data):
