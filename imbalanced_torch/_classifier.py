@@ -14,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from skorch.utils import to_numpy
 from torch import nn
 from torch.utils.data import DataLoader
@@ -260,7 +261,10 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is "
                 f"{self.train_split!r}."
             )
-        if not (self.callbacks is None or isinstance(self.callbacks, list) or self.callbacks == "disable"):
+        items = self.callbacks if isinstance(self.callbacks, list) else []
+        callbacks = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in items]
+        listed = isinstance(self.callbacks, list) and all(isinstance(item, Callback | type) for item in callbacks)
+        if not (self.callbacks is None or listed or (isinstance(self.callbacks, str) and self.callbacks == "disable")):
             raise TypeError(
                 'callbacks must be None, a list of skorch callbacks or pairs (name, callback), or "disable"; it is '
                 f"{self.callbacks!r}."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         if not X:
             raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
         checked = {
-            key: check_array(values, allow_nd=True, ensure_2d=False, ensure_all_finite=finite, input_name=f"X[{key!r}]")
+            key: _numeric(f"X[{key!r}]", check_array, values, ensure_2d=False, ensure_all_finite=finite)
             for key, values in X.items()
         }
         lengths = {key: len(values) for key, values in checked.items()}
@@ -42,17 +43,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
     else:
         X = X.detach().cpu() if isinstance(X, torch.Tensor) else X
-        try:
-            checked = validate_data(
-                estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, ensure_all_finite=finite
-            )
-        except ValueError as error:
-            if "could not convert string to float" not in str(error):
-                raise
-            raise ValueError(
-                f"X must hold numbers: {error}. Encode categories first, for example with a ColumnTransformer and "
-                "OneHotEncoder in a Pipeline."
-            ) from error
+        check = partial(validate_data, estimator)
+        checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
     if reset:
         estimator.row_shape_ = row_shape(checked)
     elif None not in (row_shape(checked), estimator.row_shape_) and row_shape(checked) != estimator.row_shape_:
@@ -61,6 +53,24 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             f"{estimator.row_shape_}."
         )
     return checked
+
+
+def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -> Any:
+    """Return what scikit-learn's check makes of the values, as numbers."""
+    try:
+        checked = check(values, allow_nd=True, **kwargs)
+        if checked.dtype.kind == "O":  # a table of mixed types, which scikit-learn lets through
+            checked = check_array(
+                checked, dtype=np.float64, allow_nd=True, ensure_all_finite=kwargs["ensure_all_finite"]
+            )
+        return checked
+    except ValueError as error:
+        if "convert string" not in str(error) and "arrays of bytes/strings" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} must hold numbers: {str(error).rstrip('.')}. Encode categories first, for example with a "
+            "ColumnTransformer and OneHotEncoder in a Pipeline."
+        ) from error
 
 
 def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:

@@ -82,7 +82,8 @@ class UnderSampling(SamplingStrategy):
 
     def quotas(self, counts: np.ndarray) -> np.ndarray:
         """Return the rows of each class in one epoch, shape (K,)."""
-        return np.minimum(counts, int(counts[counts > 0].min() / _ratio(self.ratio) + 1e-9))
+        most = counts[counts > 0].min() / _ratio(self.ratio)
+        return np.minimum(counts, np.floor(most + 1e-9)).astype(np.int64)
 
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
         return Passes(self.quotas(rows.counts), rows)

@@ -486,17 +486,33 @@ def test_other_columns_at_predict_raise(data):
     )
 
 
-def test_words_in_X_say_what_to_do(data):
-    X, y = data
-    table = pd.DataFrame(X).assign(colour="red")
-    table.columns = table.columns.astype(str)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"size": 1.0, "colour": ["red"] * 300}),
+        pd.DataFrame({"size": 1.0, "colour": pd.Categorical(["red"] * 300)}),
+        pl.DataFrame({"size": [1.0] * 300, "colour": ["red"] * 300}),
+    ],
+    ids=["strings", "categories", "polars"],
+)
+def test_words_in_X_say_what_to_do(data, table):
     raises(
         ValueError,
         "X must hold numbers: could not convert string to float: 'red'. Encode categories first, for example with a "
         "ColumnTransformer and OneHotEncoder in a Pipeline.",
         net().fit,
         table,
-        y,
+        data[1],
+    )
+
+
+def test_words_in_a_dict_name_the_array(data):
+    raises(
+        ValueError,
+        "X['colour'] must hold numbers: dtype='numeric' is not compatible with arrays of bytes/strings....",
+        net().fit,
+        {"colour": np.full((300, 1), "red")},
+        data[1],
     )
 
 
