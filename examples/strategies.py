@@ -8,10 +8,8 @@ them: what a remedy gains over that row is what it is worth.
 """
 
 import pandas as pd
-from hypothyroid import NUMBERS, load_hypothyroid
 from matplotlib import pyplot as plt
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
+from public_sets import load, make_encoder
 from sklearn.metrics import classification_report
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -20,8 +18,7 @@ from sklearn.model_selection import (
     cross_validate,
     train_test_split,
 )
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.pipeline import Pipeline
 
 from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling
 
@@ -41,13 +38,8 @@ PLAIN, MOVED = "plain", "plain, threshold = prior"
 
 def make_model():
     """Return a pipeline from a table to probabilities; `epoch_size=1.0` gives every strategy as many steps."""
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    columns = ColumnTransformer(
-        [("numbers", numbers, NUMBERS)],
-        remainder=make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
-    )
     net = ImbalancedNetClassifier(epoch_size=1.0, max_epochs=20, random_state=0)
-    return Pipeline([("columns", columns), ("net", net)])
+    return Pipeline([("encoder", make_encoder()), ("net", net)])
 
 
 def move_threshold(model, y):
@@ -100,7 +92,7 @@ def picture(table, path):
 
 def main(path="strategies.png"):
     """Search, print the table, draw the picture, and report on rows that the search has not seen."""
-    X, diagnosis = load_hypothyroid()
+    X, diagnosis = load("hypothyroid")
     y = (diagnosis == "hypothyroid").astype(int)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
     print(f"{len(X_train)} patients to search on, {y_train.mean():.1%} of them ill; {len(X_test)} held out\n")

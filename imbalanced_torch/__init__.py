@@ -4,8 +4,11 @@ from imbalanced_torch._class_weight import EffectiveNumber
 from imbalanced_torch._classifier import ImbalancedNetClassifier
 from imbalanced_torch._module import MLP
 from imbalanced_torch._net import ImbalancedNet
+from imbalanced_torch._prediction import UncorrectedDecisionWarning
+from imbalanced_torch._prior import estimate_prior
 from imbalanced_torch._remedy import CombinedRemedyWarning
 from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch._tuned_offset import TunedOffsetClassifierCV
 
 __version__ = "0.1.0.dev0"
 
@@ -18,5 +21,8 @@ __all__ = [
     "MLP",
     "OverSampling",
     "TemperedSampling",
+    "TunedOffsetClassifierCV",
+    "UncorrectedDecisionWarning",
     "UnderSampling",
+    "estimate_prior",
 ]

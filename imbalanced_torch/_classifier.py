@@ -6,7 +6,7 @@ import copy
 import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import numpy as np
@@ -20,13 +20,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Stopping, copied
-from imbalanced_torch._criterion import log_odds, resolve_criterion
+from imbalanced_torch._criterion import resolve_criterion
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, first, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
+from imbalanced_torch._prediction import Prediction, resolve_prediction, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
 from imbalanced_torch._remedy import resolve_remedy
@@ -38,6 +39,8 @@ _EARLY_STOPPING_ROWS = 10_000
 _MAY_BE_OBJECTS = ("class_weight", "sampling")
 #: Parameters of the net's parts that take effect when the net is made.
 _MADE_ONCE = ("module__", "criterion__", "optimizer__", "compile")
+#: Parameters that act on what a trained net predicts.
+_AT_PREDICTION = ("prior_correction", "decision")
 #: What each random stream of a fit is keyed by.
 _INIT, _TRAINING, _SAMPLING, _HOLDOUT = range(4)
 
@@ -71,6 +74,18 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     criterion : torch criterion class or instance, default=None
         None is binary cross-entropy for two classes and cross-entropy for more, through logits. Others return one loss
         per row under reduction="none" and are of the (B)CE-with-logits family or declare `probabilities(logits)`.
+    prior_correction : bool, dict or array, default=False
+        The class prior that probabilities are carried to after training: p'_c is proportional to p_c target_c / q_c, q
+        being `effective_prior_`. False leaves them at q. True takes `class_prior_` as the target. A dict from label to
+        prior, or an array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it
+        from unlabelled rows). May be set after `fit`.
+    decision : "trained", "argmax", "balanced", float, dict or array, default="trained"
+        How `predict` chooses. "trained" takes the class of the greatest logit, so that `class_weight` and `sampling`
+        act as trained even where probabilities are corrected. "argmax" takes the greatest probability of
+        `predict_proba`; a float is a threshold on the probability of `classes_[1]` there, and {label: number} one on
+        that of the class named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true:
+        {predicted: cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c,
+        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
         1.0 gives every strategy as many steps.
@@ -117,11 +132,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     class_weight_ : array of shape (K,)
         Weights in the loss, of mean 1 over what it sees.
     class_prior_ : array of shape (K,)
-        Class shares in the training rows, weighted by `sample_weight`.
+        Class shares in the training rows, weighted by `sample_weight`, which describes your population: its effect is
+        not a remedy, and no correction undoes it.
     sampled_prior_ : array of shape (K,)
         Class shares of the rows that the net is shown.
     effective_prior_ : array of shape (K,)
-        Class shares that the net learns under, and that its probabilities are at.
+        Class shares that the net learns under, and that its probabilities are at unless `prior_correction` carries them
+        elsewhere.
     exposure_ : object
         The class counts behind the three priors.
     net_ : ImbalancedNet
@@ -160,6 +177,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         class_weight: Any = None,
         sampling: Any = None,
         criterion: Any = None,
+        prior_correction: Any = False,
+        decision: Any = "trained",
         epoch_size: float | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         lr: float = 1e-3,
@@ -182,6 +201,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
         self.sampling = sampling
         self.criterion = criterion
+        self.prior_correction = prior_correction
+        self.decision = decision
         self.epoch_size = epoch_size
         self.optimizer = optimizer
         self.lr = lr
@@ -207,7 +228,10 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         return {**self._kwargs, **super().get_params(deep=deep)}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; they take effect in the next `fit`. An unknown name raises ValueError."""
+        """Set parameters by name. An unknown name raises ValueError.
+
+        `prior_correction` and `decision` take effect at once, the others in the next `fit`.
+        """
         named = super().get_params(deep=False)
         # The objects that `sampling__ratio` and the like will belong to, which may come in this very call.
         objects = {name: params.get(name, named[name]) for name in _MAY_BE_OBJECTS}
@@ -215,6 +239,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         check_names(params.keys() - self._kwargs.keys(), known, self.net_class, {**named, **params})
         super().set_params(**{name: value for name, value in params.items() if name in known})
         self._kwargs.update({name: value for name, value in params.items() if name not in known})
+        if self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION):
+            with suppress(ValueError, TypeError):  # prediction will say it
+                warn_uncorrected(self._prediction(), self.decision, self.classes_, stacklevel=2)
         return self
 
     def _part(self, prefix: str) -> dict[str, Any]:
@@ -430,8 +457,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         else:
             self._check_continues(net)
         stopping = Stopping(self.n_iter_no_change, self.tol) if stop else None
+        class_prior, effective_prior = remedy.exposure.class_prior, remedy.effective_prior
+        prediction = resolve_prediction(
+            self.prior_correction, self.decision, net.criterion_, class_prior, effective_prior, classes
+        )
+        if not chunk or epochs_before == 0:
+            warn_uncorrected(prediction, self.decision, classes, stacklevel=3)
         with net.unchanged_on_error():
-            net.learn_from(training, remedy.class_weight, remedy.exposure.class_prior, remedy.effective_prior, stopping)
+            net.learn_with(remedy.class_weight, prediction, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
             reseed(sub_seed(seed, _TRAINING, epochs_before))
             net.partial_fit(training, codes)
@@ -580,9 +613,18 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     # Prediction
 
+    def _prediction(self) -> Prediction:
+        return resolve_prediction(
+            self.prior_correction,
+            self.decision,
+            self.net_.criterion_,
+            self.class_prior_,
+            self.effective_prior_,
+            self.classes_,
+        )
+
     def _logits(self, X: Any) -> torch.Tensor:
-        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K)."""
-        check_is_fitted(self)
+        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         with own_random_state():
             logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
@@ -592,10 +634,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
                 f"{len(bad)} rows; X may be far out of the range of training."
             )
-        return logits
+        return logits.to(self.net_.criterion_.class_weight.device)
 
+    @torch.no_grad()
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return scores whose sign (two classes) or argmax is what `predict` returns.
+        """Return the scores of the `decision`, whose sign (two classes) or argmax is what `predict` returns.
 
         Parameters
         ----------
@@ -603,13 +646,23 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        array of shape (n,) for two classes, the logit of `classes_[1]`; of shape (n, K), logits, for more
+        array of shape (n,) for two classes, or (n, K)
+            "trained": logits. "argmax": log probabilities. "balanced": log probabilities at equal priors. Costs: minus
+            the expected costs. For two classes the score of `classes_[1]` less that of `classes_[0]`, which for a
+            threshold is the log-odds less those of the threshold.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `decision` or `prior_correction` are not what they must be.
         """
-        logits = self._logits(X)
-        return (log_odds(logits) if len(self.classes_) == 2 else logits).numpy()
+        check_is_fitted(self)
+        prediction = self._prediction()
+        scores = prediction.scores(self.net_.criterion_, self._logits(X)).cpu().numpy()
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the label of the greatest logit for each row, shape (n,).
+        """Return the label that the `decision` chooses for each row, shape (n,).
 
         Parameters
         ----------
@@ -618,15 +671,15 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
+    @torch.no_grad()
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
-        logits = self._logits(X)
-        criterion = self.net_.criterion_
-        with torch.no_grad():
-            return criterion.log_proba(logits.to(criterion.class_weight.device)).cpu().numpy()
+        check_is_fitted(self)
+        prediction = self._prediction()
+        return prediction.log_proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities at the effective prior, `effective_prior_`, that the net learned under.
+        """Return class probabilities at `effective_prior_`, or at the prior that `prior_correction` carries them to.
 
         Parameters
         ----------

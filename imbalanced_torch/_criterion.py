@@ -99,11 +99,6 @@ def every_logit(logits: torch.Tensor) -> torch.Tensor:
     return pad(logits.reshape(-1, 1), (1, 0))
 
 
-def codes_of(logits: torch.Tensor) -> torch.Tensor:
-    """Return the code of the greatest logit, shape (n,)."""
-    return every_logit(logits).argmax(dim=1)
-
-
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Return the logit of class 1 against class 0, shape (n,), for two classes."""
     return logits[:, 1] - logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 2 else logits.reshape(-1)

@@ -17,9 +17,9 @@ from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Stopping, score_in_labels
-from imbalanced_torch._criterion import check_row_losses, codes_of
+from imbalanced_torch._criterion import check_row_losses
 from imbalanced_torch._module import check_logits, first
-from imbalanced_torch._prior import correct_prior, correctable
+from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._randomness import sub_seed
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
 from imbalanced_torch._streams import Batches
@@ -49,6 +49,8 @@ class ImbalancedNet(NeuralNet):
 
     module_: Any
     callbacks_: list[tuple[str, Any]]
+    #: What `predict_proba` and `predict` make of logits: the estimator's `prior_correction` and `decision` in `fit`.
+    prediction_: Prediction
 
     def __init__(
         self,
@@ -66,9 +68,6 @@ class ImbalancedNet(NeuralNet):
         self.dtype = dtype
         self.seed = seed
         self.example = example
-        #: Class shares in the training data and those that the net's probabilities are at; None before training.
-        self.class_prior_: np.ndarray | None = None
-        self.effective_prior_: np.ndarray | None = None
         #: The estimator's parameters that the net was made from.
         self.origin_: dict[str, Any] = {}
 
@@ -128,17 +127,10 @@ class ImbalancedNet(NeuralNet):
 
     # What it learns from
 
-    def learn_from(
-        self,
-        rows: TrainingRows,
-        class_weight: np.ndarray,
-        class_prior: np.ndarray,
-        effective_prior: np.ndarray,
-        stopping: Stopping | None,
-    ) -> None:
-        """Set what the next call of `partial_fit` trains with; the arrays are of shape (K,)."""
+    def learn_with(self, class_weight: np.ndarray, prediction: Prediction, stopping: Stopping | None) -> None:
+        """Set what the next call of `partial_fit` trains with; the class weights have shape (K,)."""
         self.criterion_.set_class_weight(class_weight)
-        self.class_prior_, self.effective_prior_ = class_prior, effective_prior
+        self.prediction_ = prediction
         self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
         if stopping is not None:
             self.callbacks_.append(("stop_at_the_best_epoch", stopping))
@@ -165,15 +157,15 @@ class ImbalancedNet(NeuralNet):
 
     @property
     def _correctable(self) -> bool:
-        return self.criterion_.exact and self.effective_prior_ is not None and correctable(self.effective_prior_)
+        return self.prediction_.correctable_to_data(self.criterion_)
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
         codes, sample_weight = codes_and_weights(to_tensor(batch[1], self.device))
         raw = self.criterion_.log_proba(first(step["y_pred"]))
         losses = {"valid_log_loss": raw}
-        if self.effective_prior_ is not None and self.class_prior_ is not None and self._correctable:
-            losses["valid_log_loss_corrected"] = correct_prior(raw, self.effective_prior_, self.class_prior_)
+        if self._correctable:
+            losses["valid_log_loss_corrected"] = self.prediction_.corrected_to_data(raw)
         for name, log_proba in losses.items():
             row_losses = -log_proba.gather(1, codes[:, None])[:, 0]
             if sample_weight is not None:
@@ -226,12 +218,14 @@ class ImbalancedNet(NeuralNet):
     # Prediction, in codes
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities at the prior that the net is trained under, shape (n, K)."""
-        return np.concatenate([to_numpy(self.criterion_.log_proba(first(y)).exp()) for y in self.forward_iter(X)])
+        """Return the estimator's probabilities, shape (n, K)."""
+        log_proba = (self.prediction_.log_proba(self.criterion_, first(y)) for y in self.forward_iter(X))
+        return np.concatenate([to_numpy(part.exp()) for part in log_proba])
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the codes of the greatest logits, shape (n,)."""
-        return np.concatenate([to_numpy(codes_of(first(y))) for y in self.forward_iter(X)])
+        """Return the codes that the estimator's decision chooses, shape (n,)."""
+        scores = (self.prediction_.scores(self.criterion_, first(y)) for y in self.forward_iter(X))
+        return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
 
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+
+from imbalanced_torch._hyperparameters import by_label
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,46 @@ class Exposure:
         return weighted / weighted.sum()
 
 
-def correctable(prior: np.ndarray) -> bool:
-    """Whether probabilities at a prior can be carried to another: every class must have a known, positive share."""
-    return bool((prior > 0).all())
+def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
+    """Turn the hyperparameter into the prior to carry probabilities to, shape (K,); None leaves them where they are."""
+    if isinstance(prior_correction, bool | np.bool_):
+        return class_prior if prior_correction else None
+    labels = classes.tolist()
+    if isinstance(prior_correction, Mapping):
+        given: Any = by_label("prior_correction", prior_correction, classes, missing=[None] * len(labels))
+        without = [label for label, share in zip(labels, given, strict=True) if share is None]
+        if without:
+            raise ValueError(
+                f"prior_correction must have a prior for each of the classes {labels}; it has none for {without}."
+            )
+        shares: Any = list(prior_correction.values())  # those of classes that this fold lacks too
+    elif isinstance(prior_correction, Sequence | np.ndarray) and not isinstance(prior_correction, str):
+        given = shares = prior_correction
+    else:
+        raise TypeError(
+            "prior_correction must be False, True (the class shares of the training rows), a dict from label to prior "
+            f"or an array in the order of classes_; it is {prior_correction!r}."
+        )
+    try:
+        target, total = np.asarray(given, dtype=float), float(np.sum(np.asarray(shares, dtype=float)))
+    except (TypeError, ValueError):
+        raise TypeError(f"prior_correction must hold a number for each class; it is {prior_correction!r}.") from None
+    if target.shape != classes.shape:
+        raise ValueError(
+            f"prior_correction must have one prior for each of the {len(labels)} classes {labels}; it has shape "
+            f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
+        )
+    if not np.isfinite(target).all() or (target < 0).any():
+        by_class = dict(zip(labels, target.tolist(), strict=True))
+        raise ValueError(f"prior_correction must be finite and not negative; it is {by_class}.")
+    if not np.isclose(total, 1, rtol=0, atol=1e-4) or not target.any():
+        raise ValueError(f"prior_correction must sum to 1; it is {prior_correction!r}, which sums to {total:.6g}.")
+    return target / target.sum()
+
+
+def shown(prior: np.ndarray, classes: np.ndarray) -> str:
+    """Return a prior as text, by label."""
+    return str({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
 
 
 def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarray) -> torch.Tensor:
@@ -55,13 +97,86 @@ def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarr
     ----------
     log_proba : tensor of shape (n, K)
     trained, target : arrays of shape (K,)
-        Class priors; `trained` must be `correctable`.
+        Class priors. A class of target 0 gets probability 0; every other needs a positive share of `trained`.
 
     References
     ----------
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 14 (2002).
     """
-    with np.errstate(divide="ignore"):  # a target of 0 is a legitimate prior
-        shift = np.log(target) - np.log(trained)
+    shift = np.full(len(target), -np.inf)
+    there = target > 0
+    shift[there] = np.log(target[there]) - np.log(trained[there])
     return torch.log_softmax(log_proba + torch.as_tensor(shift, dtype=log_proba.dtype, device=log_proba.device), dim=1)
+
+
+def correctable(trained: np.ndarray, target: np.ndarray) -> bool:
+    """Whether `correct_prior` can carry probabilities from one prior to the other."""
+    return bool((trained[target > 0] > 0).all())
+
+
+def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int = 10_000) -> np.ndarray:
+    """Estimate the class prior where unlabelled rows come from, to pass as `prior_correction`.
+
+    The rows must differ from the training rows in class shares only. Probabilities are taken as they are, so they
+    should be calibrated.
+
+    Parameters
+    ----------
+    proba : array of shape (n, K)
+        Class probabilities of the unlabelled rows.
+    prior : array of shape (K,)
+        The prior that `proba` is at: `effective_prior_` of the estimator, or what its `prior_correction` carries them
+        to (`class_prior_` for True).
+    tol : float, default=1e-8
+        Iterations end when no share changes by more.
+    max_iter : int, default=10_000
+
+    Returns
+    -------
+    array of shape (K,)
+        Class shares in the order of the columns.
+
+    Raises
+    ------
+    ValueError
+        If `proba` or `prior` do not hold probabilities, or a class has a prior of 0.
+
+    Warns
+    -----
+    UserWarning
+        If the iterations have not converged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> proba = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> estimate_prior(proba, [0.5, 0.5])
+    array([0.75, 0.25])
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
+    Computation 14 (2002).
+    """
+    rows, start = np.asarray(proba, dtype=float), np.asarray(prior, dtype=float)
+    if rows.ndim != 2 or not len(rows) or not (rows >= 0).all() or not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(
+            f"proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is "
+            f"{rows.shape}."
+        )
+    if start.shape != rows.shape[1:] or not (start > 0).all() or not np.isclose(start.sum(), 1, atol=1e-3):
+        raise ValueError(
+            f"prior must hold a positive share for each of the {rows.shape[1]} columns of proba and sum to 1; it is "
+            f"{start.tolist()}."
+        )
+    likelihoods = rows / start
+    shares = start / start.sum()
+    for _ in range(max_iter):
+        before = shares
+        shares = before * (likelihoods / (likelihoods @ before)[:, None]).mean(axis=0)
+        if np.abs(shares - before).max() <= tol:
+            break
+    else:
+        warnings.warn(f"estimate_prior has not converged in max_iter={max_iter} iterations.", stacklevel=2)
+    return shares / shares.sum()

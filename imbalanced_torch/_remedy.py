@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from imbalanced_torch._class_weight import class_weights, resolve_class_weight
-from imbalanced_torch._prior import Exposure
+from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._sampling import resolve_sampling
 from imbalanced_torch._streams import Batches, Natural, RowsByClass, epoch_length
 
@@ -93,13 +93,10 @@ def resolve_remedy(
 
 
 def _warn_combined(sampling: Any, classes: np.ndarray, prior: np.ndarray, effective: np.ndarray) -> None:
-    def shown(shares: np.ndarray) -> str:
-        return str({label: round(share, 4) for label, share in zip(classes.tolist(), shares.tolist(), strict=True)})
-
     warnings.warn(
         f"class_weight gives numbers and sampling={sampling!r} changes the class shares too, so both act: the net "
-        f"learns under the prior {shown(effective)}, and the data have {shown(prior)}. Use one of them, or a word such "
-        'as class_weight="balanced", which takes sampling into account.',
+        f"learns under the prior {shown(effective, classes)}, and the data have {shown(prior, classes)}. Use one of "
+        'them, or a word such as class_weight="balanced", which takes sampling into account.',
         CombinedRemedyWarning,
         stacklevel=5,  # the caller of `fit`
     )

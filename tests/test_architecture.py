@@ -17,6 +17,8 @@ KNOWS = {
     "_class_weight": NUMPY,
     "_keywords": NUMPY,
     "_prior": TORCH,
+    "_decision": TORCH,
+    "_prediction": TORCH,
     "_sampling": TORCH,
     "_streams": TORCH,
     "_criterion": TORCH,
@@ -28,6 +30,7 @@ KNOWS = {
     "_input": SKLEARN,
     "_callbacks": SKLEARN,
     "_net": SKLEARN,
+    "_tuned_offset": SKLEARN,
     "_classifier": SKLEARN,
     "__init__": SKLEARN,
 }
@@ -44,7 +47,7 @@ STANDARD = {
         "itertools",
         "math",
     ),
-    *("numbers", "threading", "typing", "warnings", "contextlib"),
+    *("numbers", "operator", "threading", "typing", "warnings", "contextlib"),
 }
 
 

@@ -1,4 +1,4 @@
-"""README as it will be read: its code runs, its names exist, its table is complete."""
+"""README and docs as they will be read: their code runs, their names exist, their tables are complete."""
 
 import re
 from pathlib import Path
@@ -11,18 +11,28 @@ from imbalanced_torch._sampling import STRATEGIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = {
+    page.relative_to(ROOT): page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
 
 
-def test_the_code_of_the_readme_runs_from_top_to_bottom(capsys):
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text)], ids=str)
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+def test_the_code_of_a_page_runs_from_top_to_bottom(page):
     namespace = {}
-    for block in BLOCKS:
+    for block in blocks(PAGES[page]):
         exec(block, namespace)
+
+
+def test_the_first_example_has_at_most_fifteen_lines_and_prints_the_best_strategy(capsys):
+    first = blocks(README)[0]
+    assert len(first.splitlines()) <= 15
+    exec(first, {})
     assert capsys.readouterr().out.startswith("{'imbalancednetclassifier__")
-
-
-def test_the_first_example_has_at_most_fifteen_lines():
-    assert len(BLOCKS[0].splitlines()) <= 15
 
 
 @pytest.mark.parametrize("word", [*SCHEMES, *STRATEGIES])
@@ -33,13 +43,15 @@ def test_every_word_stands_in_the_table_of_strategies(word):
 @pytest.mark.parametrize(
     "name", sorted({*imbalanced_torch.__all__} - {"CombinedRemedyWarning", "ImbalancedNet", "MLP"})
 )
-def test_every_strategy_object_stands_in_the_readme(name):
-    assert name in README
+def test_every_public_name_stands_in_the_readme_or_docs(name):
+    assert any(name in text for text in PAGES.values())
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_every_link_to_a_file_leads_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(
+    ("page", "link"), [(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
+)
+def test_every_link_to_a_file_leads_somewhere(page, link):
+    assert (ROOT / page.parent / link).exists()
 
 
 def test_ci_runs_the_test_command_of_the_readme():

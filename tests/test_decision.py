@@ -1,0 +1,191 @@
+"""How a label is chosen: rules worked by hand, costs against brute force, errors word for word."""
+
+import numpy as np
+import pytest
+import torch
+
+from imbalanced_torch._decision import DECISIONS, resolve_decision
+
+TWO, THREE = np.array(["fraud", "legit"]), np.array(["a", "b", "c"])
+COSTS = np.array([[0.0, 3.0, 1.0], [10.0, 0.0, 4.0], [2.0, 7.0, -1.0]])
+
+
+def chosen(decision, proba, classes):
+    """Return the labels that a decision chooses from log probabilities."""
+    scores = resolve_decision(decision, classes).scores(torch.log(torch.as_tensor(proba, dtype=torch.float64)))
+    return classes[scores.argmax(dim=1).numpy()].tolist()
+
+
+def draw(k, n=500):
+    return np.random.default_rng(0).dirichlet(np.ones(k), n)
+
+
+@pytest.mark.parametrize("word", DECISIONS)
+def test_every_word_takes_the_greatest_of_what_it_reads(word):
+    proba = draw(3)
+    assert chosen(word, proba, THREE) == THREE[proba.argmax(1)].tolist()
+
+
+def test_costs_choose_the_least_expected_cost():
+    proba = draw(3)
+    brute = [min(range(3), key=lambda k: sum(COSTS[c, k] * p[c] for c in range(3))) for p in proba]
+    assert chosen(COSTS, proba, THREE) == THREE[brute].tolist()
+    assert len(set(brute)) == 3
+
+
+def nested(costs, classes):
+    return {
+        true: {other: costs[c][k] for k, other in enumerate(classes.tolist()) if costs[c][k]}
+        for c, true in enumerate(classes.tolist())
+    }
+
+
+def test_a_nested_dict_is_the_matrix_with_right_answers_at_0():
+    assert chosen(nested(COSTS, THREE), draw(3), THREE) == chosen(COSTS, draw(3), THREE)
+
+
+@pytest.mark.parametrize("costs", [[[0, 1], [9, 0]], [[-1, 5], [2, 1]], [[0, 1], [-3, 0]], [[0, -1], [2, 5]]])
+def test_costs_of_two_classes_choose_the_least_expected_cost(costs):
+    proba = draw(2)
+    brute = (proba @ np.array(costs)).argmin(1)
+    assert chosen(costs, proba, TWO) == TWO[brute].tolist()
+
+
+def test_costs_of_two_classes_keep_their_precision_far_out():
+    scores = resolve_decision([[0, 1], [9, 0]], TWO).scores(torch.tensor([[-80.0, 0.0], [-90.0, 0.0]]))
+    assert scores[1, 1] - scores[1, 0] > scores[0, 1] - scores[0, 0]
+
+
+def test_a_threshold_is_on_the_probability_of_the_second_class():
+    proba = np.array([[0.95, 0.05], [0.85, 0.15], [0.2, 0.8]])
+    assert chosen(0.1, proba, TWO) == ["fraud", "legit", "legit"]
+    assert chosen(0.9, proba, TWO) == ["fraud", "fraud", "fraud"]
+
+
+def test_a_threshold_by_label_is_on_the_probability_of_that_class():
+    proba = np.array([[0.05, 0.95], [0.15, 0.85], [0.8, 0.2]])
+    assert chosen({"fraud": 0.1}, proba, TWO) == ["legit", "fraud", "fraud"]
+    assert chosen({"legit": 0.9}, proba, TWO) == ["legit", "fraud", "fraud"]
+    assert chosen({False: 0.1}, proba, np.array([False, True])) == [True, False, False]
+
+
+def test_costs_of_classes_that_a_fold_lacks_are_left_out():
+    proba = draw(2)
+    both = {"a": {"b": 1}, "b": {"a": 9}}
+    more = {"a": {"b": 1, "c": 5}, "b": {"a": 9, "c": 2}, "c": {"a": 1, "b": 1}}
+    assert chosen(more, proba, THREE[:2]) == chosen(both, proba, THREE[:2])
+
+
+@pytest.mark.parametrize(
+    ("decision", "classes", "error", "message"),
+    [
+        (
+            "balnced",
+            TWO,
+            ValueError,
+            "decision must be one of the words ['argmax', 'balanced', 'trained']; it is 'balnced'. Did you mean "
+            "'balanced'?",
+        ),
+        (1.0, TWO, ValueError, "decision as a threshold must be in (0, 1); it is 1.0."),
+        (-0.5, TWO, ValueError, "decision as a threshold must be in (0, 1); it is -0.5."),
+        (float("nan"), TWO, ValueError, "decision as a threshold must be in (0, 1); it is nan."),
+        ({"fraud": "low"}, TWO, ValueError, "decision as a threshold must be in (0, 1); it is 'low'."),
+        (
+            0.5,
+            THREE,
+            ValueError,
+            "decision as a threshold serves two classes; y has 3: ['a', 'b', 'c']. Pass costs, \"balanced\", or tune "
+            "an offset for each class with TunedOffsetClassifierCV.",
+        ),
+        (
+            {"a": 0.5},
+            THREE,
+            ValueError,
+            "decision as a threshold serves two classes; y has 3: ['a', 'b', 'c']. Pass costs, \"balanced\", or tune "
+            "an offset for each class with TunedOffsetClassifierCV.",
+        ),
+        (
+            {"fruad": 0.5},
+            TWO,
+            ValueError,
+            "decision as a threshold must name one class and its threshold, as {label: number}; it is {'fruad': 0.5}. "
+            "The classes are ['fraud', 'legit'].",
+        ),
+        (
+            {"fraud": 0.5, "legit": 0.5},
+            TWO,
+            ValueError,
+            "decision as a threshold must name one class and its threshold, as {label: number}; it is {'fraud': 0.5, "
+            "'legit': 0.5}. The classes are ['fraud', 'legit'].",
+        ),
+        (
+            [[0, 1, 2], [3, 0, 4]],
+            THREE,
+            ValueError,
+            "decision as costs must have a row for each true and a column for each predicted class of ['a', 'b', 'c'], "
+            "shape (3, 3); it has shape (2, 3). Where a fold may lack a class, pass a nested dict "
+            "{true: {predicted: cost}}.",
+        ),
+        (
+            [0, 1],
+            TWO,
+            ValueError,
+            "decision as costs must have a row for each true and a column for each predicted class of ['fraud', "
+            "'legit'], shape (2, 2); it has shape (2,). Where a fold may lack a class, pass a nested dict "
+            "{true: {predicted: cost}}.",
+        ),
+        ([[0, "much"], [1, 0]], TWO, TypeError, "decision as costs must hold numbers; it is [[0, 'much'], [1, 0]]."),
+        ([[0, 1], [1]], TWO, TypeError, "decision as costs must hold numbers; it is [[0, 1], [1]]."),
+        ([[0, np.inf], [1, 0]], TWO, ValueError, "decision as costs must be finite; it is [[0.0, inf], [1.0, 0.0]]."),
+        (
+            [[0, -1], [-9, 0]],
+            TWO,
+            ValueError,
+            "decision as costs must have a positive cost for some mistake (gains are negative); it is "
+            "[[0.0, -1.0], [-9.0, 0.0]].",
+        ),
+        (
+            {"fruad": {"legit": 9}, "legit": {"fraud": 1}},
+            TWO,
+            ValueError,
+            "decision has keys that are not classes of y: ['fruad']. The classes are ['fraud', 'legit'].",
+        ),
+        (
+            {"fraud": {"legti": 9}, "legit": {"fraud": 1}},
+            TWO,
+            ValueError,
+            "decision['fraud'] has keys that are not classes of y: ['legti']. The classes are ['fraud', 'legit'].",
+        ),
+        (
+            {"fraud": {"legit": 9}},
+            TWO,
+            ValueError,
+            "decision as costs must have a cost for every mistake (true, predicted); it has none for "
+            "[('legit', 'fraud')].",
+        ),
+        (
+            {"fraud": {"legit": 9}, "legit": 1},
+            TWO,
+            TypeError,
+            "decision as costs must be a nested dict {true: {predicted: cost}}; for 'legit' it is 1.",
+        ),
+        (
+            True,
+            TWO,
+            TypeError,
+            "decision must be one of the words ['argmax', 'balanced', 'trained'], a threshold in (0, 1) for two "
+            "classes (a number, or {label: number}), or costs: a (K, K) array, true classes in rows, or a nested dict "
+            "{true: {predicted: cost}}; it is True.",
+        ),
+    ],
+)
+def test_error_says_what_must_hold_what_came_and_the_choices(decision, classes, error, message):
+    with pytest.raises(error) as raised:
+        resolve_decision(decision, classes)
+    assert str(raised.value) == message
+
+
+def test_the_callers_costs_are_unchanged():
+    given = {"fraud": {"legit": 9}, "legit": {"fraud": 1}}
+    resolve_decision(given, TWO)
+    assert given == {"fraud": {"legit": 9}, "legit": {"fraud": 1}}

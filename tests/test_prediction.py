@@ -1,0 +1,488 @@
+"""Probabilities at a prior and decisions apart from training: formulas, Bayes posteriors, errors word for word."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from skorch.callbacks import EpochScoring, LRScheduler
+from torch import nn
+
+from imbalanced_torch import (
+    ImbalancedNetClassifier,
+    TemperedSampling,
+    UncorrectedDecisionWarning,
+    UnderSampling,
+    estimate_prior,
+)
+from imbalanced_torch._prior import correct_prior, resolve_prior_correction
+
+REMEDIES = [
+    {},
+    {"class_weight": "balanced"},
+    {"class_weight": "sqrt"},
+    {"class_weight": {1: 3}},
+    {"sampling": "weighted"},
+    {"sampling": "over"},
+    {"sampling": "under"},
+    {"sampling": "batch"},
+    {"sampling": "over", "class_weight": "balanced"},
+    {"sampling": TemperedSampling(0.5), "class_weight": {1: 3}},
+]
+#: Those that make all classes equally frequent.
+FULL = [{"class_weight": "balanced"}, *REMEDIES[4:9]]
+
+
+def net(*args, **kwargs):
+    return ImbalancedNetClassifier(*args, **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
+
+
+# Against the Bayes posterior of Gaussian mixtures: linear where covariances are equal, else not
+
+MEANS = np.array([[0.0, 0.0, 0.0], [1.2, -0.8, 0.5], [-1.0, 0.8, 1.0]])
+SPREADS = np.array([[1.0, 1.0, 1.0], [0.6, 1.5, 1.0], [1.4, 0.7, 0.8]])
+PRIORS = {2: np.array([0.95, 0.05]), 3: np.array([0.8, 0.15, 0.05])}
+
+
+def mixture(n_classes, linear, seed, n=20_000, prior=None):
+    """Return rows, codes, and the posterior at the prior of the training."""
+    rng = np.random.default_rng(seed)
+    means, spreads = MEANS[:n_classes], np.ones((n_classes, 3)) if linear else SPREADS[:n_classes]
+    y = rng.choice(n_classes, n, p=PRIORS[n_classes] if prior is None else prior)
+    X = means[y] + spreads[y] * rng.standard_normal((n, 3))
+    log_density = -(((X[:, None] - means) / spreads) ** 2).sum(2) / 2 - np.log(spreads).sum(1)
+    joint = np.exp(log_density) * PRIORS[n_classes]
+    return X.astype(np.float32), y, joint / joint.sum(1, keepdims=True)
+
+
+def converged(linear, seed, **remedy):
+    epochs = 8 if linear else 12
+    shape = {"module": nn.Linear, "lr": 0.05} if linear else {"module__hidden_sizes": (32,), "lr": 0.02}
+    if not linear:
+        shape["module__activation"] = nn.Tanh
+    decay = LRScheduler(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.02, total_iters=epochs - 1)
+    return ImbalancedNetClassifier(
+        **shape,
+        batch_size=128 if linear else 256,
+        max_epochs=epochs,
+        epoch_size=1.0,
+        early_stopping=False,
+        callbacks=[decay],
+        random_state=seed,
+        **remedy,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.CombinedRemedyWarning")
+@pytest.mark.parametrize("remedy", REMEDIES)
+@pytest.mark.parametrize(("n_classes", "linear"), [(2, True), (3, True), (2, False), (3, False)])
+def test_corrected_probabilities_are_the_bayes_posterior(n_classes, linear, remedy):
+    X, y, _ = mixture(n_classes, linear, seed=0)
+    X_new, _, posterior = mixture(n_classes, linear, seed=100)
+    fitted = converged(linear, seed=0, **remedy).fit(X, y)
+    raw = np.abs(fitted.predict_proba(X_new) - posterior).mean()
+    corrected = np.abs(fitted.set_params(prior_correction=True).predict_proba(X_new) - posterior).mean()
+    assert corrected <= (0.01 if linear else 0.015)
+    if remedy in FULL:
+        assert raw > 0.2
+
+
+# The formula
+
+
+def test_the_correction_is_worked_by_hand():
+    corrected = correct_prior(torch.log(torch.tensor([[0.5, 0.5]])), np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    np.testing.assert_allclose(corrected.exp(), [[0.9, 0.1]], rtol=1e-6)
+    corrected = correct_prior(
+        torch.log(torch.tensor([[0.2, 0.3, 0.5]])), np.array([0.25, 0.25, 0.5]), np.array([0.5, 0.5, 0.0])
+    )
+    np.testing.assert_allclose(corrected.exp(), [[0.4, 0.6, 0.0]], rtol=1e-6)
+
+
+def test_a_correction_and_its_inverse_give_the_same_probabilities_far_out():
+    log_proba = torch.log_softmax(torch.tensor([[200.0, 0.0, -300.0], [0.1, 0.2, 0.3]], dtype=torch.float64), dim=1)
+    one, other = np.array([0.98, 0.01, 0.01]), np.array([0.2, 0.3, 0.5])
+    there_and_back = correct_prior(correct_prior(log_proba, one, other), other, one)
+    np.testing.assert_allclose(there_and_back, log_proba, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.CombinedRemedyWarning")
+@pytest.mark.parametrize("remedy", [*REMEDIES, {"sampling": UnderSampling(0.3)}, {"epoch_size": 0.3}])
+def test_true_carries_probabilities_from_the_effective_prior_to_that_of_the_data(data, remedy):
+    X, y = data
+    fitted = net(**remedy).fit(X, y)
+    raw = fitted.predict_proba(X)
+    expected = raw * fitted.class_prior_ / fitted.effective_prior_
+    corrected = fitted.set_params(prior_correction=True).predict_proba(X)
+    np.testing.assert_allclose(corrected, expected / expected.sum(1, keepdims=True), rtol=1e-9)
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), corrected)
+
+
+@pytest.mark.parametrize("target", [{"no": 0.999, "yes": 0.001}, [0.999, 0.001], np.array([0.999, 0.001])])
+def test_a_target_is_the_prior_where_the_model_will_work(data, target):
+    X, y = data[0], np.array(["no", "yes"])[data[1]]
+    fitted = net(class_weight="balanced").fit(X, y)
+    odds = np.divide(*fitted.predict_proba(X).T)
+    corrected = np.divide(*fitted.set_params(prior_correction=target).predict_proba(X).T)
+    np.testing.assert_allclose(corrected, odds * 999, rtol=1e-9)
+
+
+def test_sample_weight_describes_the_population_and_is_not_undone(data):
+    X, y = data
+    fitted = net().fit(X, y, sample_weight=np.where(y == 1, 3.0, 1.0))
+    raw = fitted.predict_proba(X)
+    np.testing.assert_allclose(fitted.set_params(prior_correction=True).predict_proba(X), raw, rtol=1e-9)
+
+
+def test_a_target_of_0_gives_probability_0(three_classes):
+    X, y = three_classes
+    fitted = net(prior_correction={"ok": 0.5, "warn": 0.5, "fail": 0.0}, decision="argmax").fit(X, y)
+    proba = fitted.predict_proba(X)
+    assert (proba[:, fitted.classes_ == "fail"] == 0).all()
+    np.testing.assert_allclose(proba.sum(1), 1)
+    assert "fail" not in fitted.predict(X)
+
+
+def test_the_prior_of_a_class_that_a_fold_lacks_is_left_out():
+    target = resolve_prior_correction({"a": 0.5, "b": 0.3, "c": 0.2}, np.ones(2) / 2, np.array(["a", "b"]))
+    np.testing.assert_allclose(target, [0.625, 0.375])
+
+
+def test_a_prior_works_in_partial_fit_before_every_class_has_come(data):
+    X, y = data
+    order = np.argsort(y)
+    fitted = net(prior_correction=True, decision="balanced", class_weight="balanced")
+    fitted.partial_fit(X[order[:100]], y[order[:100]], classes=[0, 1])
+    assert fitted.predict_proba(X).tolist() == [[1, 0]] * 300
+    assert set(fitted.predict(X)) == {0}
+    fitted.partial_fit(X[order[100:]], y[order[100:]])
+    assert fitted.predict_proba(X)[:, 1].min() > 0
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(1), 1)
+
+
+def test_correction_takes_effect_without_a_refit_and_in_a_fit_alike(data):
+    X, y = data
+    after = net(class_weight="balanced").fit(X, y).set_params(prior_correction=True, decision="argmax")
+    before = net(class_weight="balanced", prior_correction=True, decision="argmax").fit(X, y)
+    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+    np.testing.assert_array_equal(before.predict(X), after.predict(X))
+    np.testing.assert_array_equal(before.predict(X), pickle.loads(pickle.dumps(before)).predict(X))
+
+
+# Decisions
+
+DECISIONS = ["trained", "argmax", "balanced", 0.3, [[0, 1], [5, 0]]]
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+@pytest.mark.parametrize("decision", DECISIONS, ids=str)
+@pytest.mark.parametrize("prior_correction", [False, True])
+def test_predict_follows_the_sign_of_the_decision_function_which_ranks_as_the_probabilities_do(
+    data, decision, prior_correction
+):
+    X, y = data
+    fitted = net(class_weight="balanced", decision=decision, prior_correction=prior_correction).fit(X, y)
+    scores = fitted.decision_function(X)
+    assert scores.shape == (300,)
+    np.testing.assert_array_equal(fitted.predict(X), (scores > 0).astype(int))
+    assert roc_auc_score(y, scores) == pytest.approx(roc_auc_score(y, fitted.predict_proba(X)[:, 1]))
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+@pytest.mark.parametrize("decision", ["trained", "argmax", "balanced", [[0, 1, 2], [3, 0, 4], [9, 5, 0]]], ids=str)
+def test_predict_follows_the_greatest_score_of_three_classes(three_classes, decision):
+    X, y = three_classes
+    fitted = net(sampling="batch", decision=decision, prior_correction=True).fit(X, y)
+    scores = fitted.decision_function(X)
+    assert scores.shape == (300, 3)
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[scores.argmax(1)])
+
+
+def test_trained_keeps_the_decision_of_the_training_and_argmax_follows_the_correction(data):
+    X, y = data
+    fitted = net(class_weight="balanced").fit(X, y)
+    as_trained = fitted.predict(X)
+    fitted.set_params(prior_correction=True)
+    np.testing.assert_array_equal(fitted.predict(X), as_trained)
+    fitted.set_params(decision="argmax")
+    np.testing.assert_array_equal(fitted.predict(X), fitted.predict_proba(X).argmax(1))
+    assert fitted.predict(X).sum() < as_trained.sum()
+
+
+@pytest.mark.parametrize("remedy", [{}, {"class_weight": "sqrt"}, {"sampling": "over"}])
+def test_balanced_divides_by_the_prior_whatever_the_probabilities_are_at(three_classes, remedy):
+    X, y = three_classes
+    fitted = net(**remedy, decision="balanced").fit(X, y)
+    expected = fitted.classes_[(fitted.predict_proba(X) / fitted.effective_prior_).argmax(1)]
+    for prior_correction in (False, True, [0.1, 0.2, 0.7]):
+        np.testing.assert_array_equal(fitted.set_params(prior_correction=prior_correction).predict(X), expected)
+
+
+def test_balanced_on_a_plain_net_is_as_good_as_a_reweighted_one():
+    X, y, _ = mixture(2, False, seed=0)
+    X_new, y_new, _ = mixture(2, False, seed=100)
+    plain = converged(False, 0, decision="balanced").fit(X, y)
+    weighted = converged(False, 0, class_weight="balanced").fit(X, y)
+    scores = [balanced_accuracy_score(y_new, fitted.predict(X_new)) for fitted in (plain, weighted)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+    trained = balanced_accuracy_score(y_new, plain.set_params(decision="trained").predict(X_new))
+    assert trained < scores[0] - 0.1
+
+
+def test_costs_minimise_the_expected_cost_of_the_corrected_probabilities(three_classes):
+    X, y = three_classes
+    costs = np.array([[0, 4, 1], [9, 0, 3], [1, 2, 0]])
+    fitted = net(class_weight="balanced", prior_correction=True, decision=costs).fit(X, y)
+    brute = (fitted.predict_proba(X) @ costs).argmin(1)
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[brute])
+    assert len(set(brute)) == 3
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.9])
+def test_a_threshold_is_scikit_learns_fixed_threshold(data, threshold):
+    X, y = data
+    ours = net(decision=threshold).fit(X, y)
+    theirs = FixedThresholdClassifier(net(), threshold=threshold, response_method="predict_proba").fit(X, y)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+def test_decisions_and_corrections_can_be_searched(data):
+    grid = {"decision": ["trained", "balanced", 0.2, [[0, 1], [8, 0]]], "prior_correction": [True, [0.5, 0.5]]}
+    search = GridSearchCV(net(), grid, scoring="balanced_accuracy", cv=2).fit(*data)
+    assert len({round(score, 6) for score in search.cv_results_["mean_test_score"]}) > 3
+    assert clone(search.best_estimator_).decision == search.best_params_["decision"]
+
+
+@pytest.mark.parametrize("decision", ["balanced", 0.05])
+def test_scoring_callbacks_see_the_decision_and_the_corrected_probabilities(data, decision):
+    X, y = data
+    scores = [EpochScoring(name, on_train=True, use_caching=False) for name in ("recall", "neg_log_loss")]
+    fitted = net(sampling="over", prior_correction=True, decision=decision, callbacks=scores).fit(X, y)
+    assert fitted.history_[-1, "recall"] == fitted.predict(X)[y == 1].mean()
+    expected = np.log(fitted.predict_proba(X)[np.arange(300), y]).mean()
+    assert fitted.history_[-1, "neg_log_loss"] == pytest.approx(expected)
+
+
+# The prior of unlabelled rows
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_estimated_prior_is_that_of_a_shifted_mixture(n_classes):
+    shifted = np.array([0.7, 0.3] if n_classes == 2 else [0.4, 0.2, 0.4])
+    X, y, _ = mixture(n_classes, True, seed=0)
+    X_new, y_new, _ = mixture(n_classes, True, seed=100, prior=shifted)
+    fitted = converged(True, 0, class_weight="sqrt").fit(X, y)
+    from_raw = estimate_prior(fitted.predict_proba(X_new), fitted.effective_prior_)
+    fitted.set_params(prior_correction=True)
+    from_corrected = estimate_prior(fitted.predict_proba(X_new), fitted.class_prior_)
+    np.testing.assert_allclose(from_raw, shifted, atol=0.01)
+    np.testing.assert_allclose(from_raw, from_corrected, atol=1e-4)
+    fitted.set_params(prior_correction=from_raw, decision="argmax")
+    assert fitted.score(X_new, y_new) > fitted.set_params(prior_correction=True).score(X_new, y_new)
+
+
+def test_estimated_prior_of_rows_from_the_same_place_is_the_old_one():
+    X, y, _ = mixture(2, True, seed=0)
+    model = LogisticRegression().fit(X, y)
+    prior = estimate_prior(model.predict_proba(X), [1 - y.mean(), y.mean()])
+    np.testing.assert_allclose(prior, [1 - y.mean(), y.mean()], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("proba", "prior", "message"),
+    [
+        (
+            np.ones((3, 2)),
+            [0.5, 0.5],
+            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (3, 2).",
+        ),
+        (
+            np.ones(3),
+            [0.5, 0.5],
+            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (3,).",
+        ),
+        (
+            np.ones((0, 2)),
+            [0.5, 0.5],
+            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (0, 2).",
+        ),
+        (
+            np.full((3, 2), 0.5),
+            [0.5, 0.2, 0.3],
+            "prior must hold a positive share for each of the 2 columns of proba and sum to 1; it is [0.5, 0.2, 0.3].",
+        ),
+        (
+            np.full((3, 2), 0.5),
+            [0.0, 1.0],
+            "prior must hold a positive share for each of the 2 columns of proba and sum to 1; it is [0.0, 1.0].",
+        ),
+    ],
+    ids=["no probabilities", "one dimension", "no rows", "other length", "a prior of 0"],
+)
+def test_estimate_prior_says_what_it_needs(proba, prior, message):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        estimate_prior(proba, prior)
+    assert str(raised.value) == message
+
+
+def test_estimate_prior_warns_where_it_has_not_converged():
+    proba = np.random.default_rng(0).dirichlet([1, 1], 50)
+    with pytest.warns(UserWarning, match="estimate_prior has not converged in max_iter=1 iterations"):
+        estimate_prior(proba, [0.9, 0.1], max_iter=1)
+
+
+# Guard rails
+
+
+class Unknown(nn.BCEWithLogitsLoss):
+    """A criterion whose logits mean nothing that is known."""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (
+            {"prior_correction": {"ok": 0.5, "wran": 0.5}},
+            ValueError,
+            "prior_correction has keys that are not classes of y: ['wran']. The classes are ['fail', 'ok', 'warn'].",
+        ),
+        (
+            {"prior_correction": {"ok": 0.5, "warn": 0.5}},
+            ValueError,
+            "prior_correction must have a prior for each of the classes ['fail', 'ok', 'warn']; it has none for "
+            "['fail'].",
+        ),
+        (
+            {"prior_correction": [0.5, 0.4, 0.3]},
+            ValueError,
+            "prior_correction must sum to 1; it is [0.5, 0.4, 0.3], which sums to 1.2.",
+        ),
+        (
+            {"prior_correction": {"ok": 0.5, "warn": 0.1, "fail": 0.1}},
+            ValueError,
+            "prior_correction must sum to 1; it is {'ok': 0.5, 'warn': 0.1, 'fail': 0.1}, which sums to 0.7.",
+        ),
+        (
+            {"prior_correction": [1.2, -0.2, 0.0]},
+            ValueError,
+            "prior_correction must be finite and not negative; it is {'fail': 1.2, 'ok': -0.2, 'warn': 0.0}.",
+        ),
+        (
+            {"prior_correction": [np.nan, 0.5, 0.5]},
+            ValueError,
+            "prior_correction must be finite and not negative; it is {'fail': nan, 'ok': 0.5, 'warn': 0.5}.",
+        ),
+        (
+            {"prior_correction": [0.5, 0.5]},
+            ValueError,
+            "prior_correction must have one prior for each of the 3 classes ['fail', 'ok', 'warn']; it has shape (2,). "
+            "Where a fold may lack a class, pass a dict from label to prior.",
+        ),
+        (
+            {"prior_correction": ["much", 0.5, 0.5]},
+            TypeError,
+            "prior_correction must hold a number for each class; it is ['much', 0.5, 0.5].",
+        ),
+        (
+            {"prior_correction": "yes"},
+            TypeError,
+            "prior_correction must be False, True (the class shares of the training rows), a dict from label to prior "
+            "or an array in the order of classes_; it is 'yes'.",
+        ),
+        (
+            {"prior_correction": True, "class_weight": {"fail": 0}},
+            ValueError,
+            "prior_correction=True needs every class to have had a share in training; the classes ['fail'] had none (a "
+            "class_weight of 0, or no row yet in partial_fit).",
+        ),
+        (
+            {"decision": "balanced", "class_weight": {"fail": 0}},
+            ValueError,
+            "decision='balanced' needs every class to have had a share in training; the classes ['fail'] had none (a "
+            "class_weight of 0, or no row yet in partial_fit).",
+        ),
+        (
+            {"prior_correction": True, "iterator_train__shuffle": False},
+            ValueError,
+            "prior_correction=True needs the prior that the net was trained under, and a sampler of your own leaves it "
+            "unknown. Use sampling, or leave prior_correction at its default.",
+        ),
+        (
+            {"decision": 0.5},
+            ValueError,
+            "decision as a threshold serves two classes; y has 3: ['fail', 'ok', 'warn']. Pass costs, \"balanced\", or "
+            "tune an offset for each class with TunedOffsetClassifierCV.",
+        ),
+    ],
+)
+def test_error_says_what_must_hold_what_came_and_the_choices_in_fit_and_after_it(
+    three_classes, parameters, error, message
+):
+    X, y = three_classes
+    with pytest.raises(error) as raised:
+        net(**parameters).fit(X, y)
+    assert str(raised.value) == message
+    late = {name: value for name, value in parameters.items() if name in ("prior_correction", "decision")}
+    if late == parameters:
+        fitted = net().fit(X, y).set_params(**late)
+        for call in (fitted.predict, fitted.predict_proba):
+            if call == fitted.predict or "decision" not in late:
+                with pytest.raises(error) as raised:
+                    call(X)
+                assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("asked", [{"prior_correction": True}, {"decision": "balanced"}])
+def test_a_criterion_without_exact_probabilities_raises_at_fit_where_a_correction_is_asked(data, asked):
+    ((name, value),) = asked.items()
+    net(criterion=Unknown).fit(*data)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        net(criterion=Unknown, **asked).fit(*data)
+    assert str(raised.value) == (
+        f"{name}={value!r} needs a criterion whose logits give exact probabilities; Unknown has none. Declare "
+        f"probabilities(logits) on it, or leave {name} at its default."
+    )
+
+
+def test_correction_before_fit_raises(data):
+    unfitted = net().set_params(prior_correction=True, decision="balanced")
+    for method in ("predict_proba", "predict_log_proba", "predict", "decision_function"):
+        with pytest.raises(NotFittedError, match="is not fitted yet"):
+            getattr(unfitted, method)(data[0])
+
+
+@pytest.mark.parametrize("decision", [0.2, {1: 0.2}, [[0, 1], [9, 0]], {0: {1: 1}, 1: {0: 9}}], ids=str)
+def test_numbers_that_read_uncorrected_probabilities_warn_once(data, decision):
+    X, y = data
+    message = (
+        f"decision={decision!r} reads probabilities at the prior of the training, {{0: 0.5, 1: 0.5}}; the data have "
+        f"{{0: {1 - y.mean():.4g}, 1: {y.mean():.4g}}}. Set prior_correction=True, or leave class_weight and sampling "
+        "at None."
+    )
+    with pytest.warns(UncorrectedDecisionWarning) as caught:
+        fitted = net(class_weight="balanced", decision=decision).fit(X, y)
+    assert [(str(w.message), w.filename) for w in caught] == [(message, __file__)]
+    fitted.predict(X)  # a warning would be an error
+    fitted.set_params(prior_correction=True)
+    with pytest.warns(UncorrectedDecisionWarning) as caught:
+        fitted.set_params(prior_correction=False)
+    assert [(str(w.message), w.filename) for w in caught] == [(message, __file__)]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"decision": 0.2},
+        {"decision": 0.2, "class_weight": "balanced", "prior_correction": True},
+        {"decision": 0.2, "class_weight": "balanced", "prior_correction": [0.99, 0.01]},
+        {"decision": "balanced", "class_weight": "balanced"},
+        {"decision": "argmax", "sampling": "over"},
+    ],
+)
+def test_other_decisions_do_not_warn(data, harmless):
+    net(**harmless).fit(*data)

@@ -1,0 +1,216 @@
+"""Offsets tuned out of fold: hand-made cases, scikit-learn's own tuner and checks, errors word for word."""
+
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import make_classification
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, f1_score, make_scorer
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, TunedThresholdClassifierCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from imbalanced_torch import ImbalancedNetClassifier, TunedOffsetClassifierCV
+
+SCORERS = {
+    "balanced_accuracy": balanced_accuracy_score,
+    "f1_macro": lambda y, predicted: f1_score(y, predicted, average="macro"),
+}
+
+
+def tuned(estimator=None, **kwargs):
+    return TunedOffsetClassifierCV(LogisticRegression() if estimator is None else estimator, **kwargs)
+
+
+def skewed(n, n_classes, seed=0):
+    return make_classification(
+        n,
+        n_features=6,
+        n_informative=5,
+        n_redundant=0,
+        n_classes=n_classes,
+        n_clusters_per_class=1,
+        weights=[0.85, 0.12] if n_classes == 3 else [0.95],
+        class_sep=0.7,
+        random_state=seed,
+    )
+
+
+WHY = "a tuned decision is not the greatest probability; scikit-learn's TunedThresholdClassifierCV fails this check too"
+
+
+@parametrize_with_checks(
+    [tuned(cv=3, n_candidates=20), tuned(cv=3, n_candidates=20, scoring="accuracy")],
+    expected_failed_checks=lambda estimator: {"check_classifiers_train": WHY},
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("scoring", SCORERS)
+def test_three_classes_score_better_on_fresh_rows(scoring):
+    X, y = skewed(6000, 3)
+    train, fresh = np.arange(3000), np.arange(3000, 6000)
+    model = tuned(scoring=scoring).fit(X[train], y[train])
+    plain = LogisticRegression().fit(X[train], y[train])
+    score, plain_score = (SCORERS[scoring](y[fresh], one.predict(X[fresh])) for one in (model, plain))
+    assert score > plain_score + 0.03
+    assert score == pytest.approx(model.best_score_, abs=0.03)
+    assert model.class_offsets_.shape == (3,)
+    assert model.class_offsets_[0] == 0
+
+
+@pytest.mark.parametrize("scoring", ["balanced_accuracy", "f1", "accuracy"])
+def test_two_classes_agree_with_scikit_learns_threshold(scoring):
+    X, y = skewed(12_000, 2)
+    train, fresh = np.arange(6000), np.arange(6000, 12_000)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    ours = tuned(scoring=scoring, cv=folds).fit(X[train], y[train])
+    theirs = TunedThresholdClassifierCV(LogisticRegression(), scoring=scoring, cv=folds).fit(X[train], y[train])
+    assert ours.best_score_ == pytest.approx(theirs.best_score_, abs=0.01)
+    metric = {"balanced_accuracy": balanced_accuracy_score, "f1": f1_score, "accuracy": accuracy_score}[scoring]
+    scores = [metric(y[fresh], model.predict(X[fresh])) for model in (ours, theirs)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def test_the_offset_of_two_classes_is_a_threshold():
+    X, y = skewed(2000, 2)
+    model = tuned().fit(X, y)
+    threshold = 1 / (1 + np.exp(model.class_offsets_[1]))
+    np.testing.assert_array_equal(model.predict(X), (model.predict_proba(X)[:, 1] > threshold).astype(int))
+
+
+def test_balanced_accuracy_is_tuned_to_about_minus_log_prior():
+    X, y = skewed(20_000, 3)
+    offsets = tuned().fit(X, y).class_offsets_
+    expected = -np.log(np.bincount(y) / len(y))
+    np.testing.assert_allclose(offsets, expected - expected[0], atol=0.7)
+
+
+class Memory(ClassifierMixin, BaseEstimator):
+    """Knows the rows it was trained on by heart, and nothing of others."""
+
+    def fit(self, X, y):
+        self.classes_, self.known_ = np.unique(y), {tuple(row): label for row, label in zip(X, y, strict=True)}
+        return self
+
+    def predict_proba(self, X):
+        known = np.array([self.known_.get(tuple(row), -1) for row in X])
+        return np.where((known == -1)[:, None], 1 / len(self.classes_), self.classes_ == known[:, None])
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def test_offsets_are_tuned_on_rows_that_the_estimator_has_not_seen():
+    X, y = skewed(300, 3)
+    assert Memory().fit(X, y).score(X, y) == 1
+    assert tuned(Memory(), scoring="balanced_accuracy").fit(X, y).best_score_ == pytest.approx(1 / 3)
+
+
+def test_any_scorer_of_labels_serves():
+    X, y = skewed(600, 3)
+    names = np.array(["fine", "odd", "bad"])[y]
+
+    def share_of_bad_found(estimator, X, y):
+        return (estimator.predict(X) == "bad")[y == "bad"].mean()
+
+    assert (tuned(scoring=share_of_bad_found).fit(X, names).predict(X)[names == "bad"] == "bad").all()
+    assert tuned(scoring=make_scorer(cohen_kappa_score)).fit(X, names).best_score_ > 0
+    assert set(tuned(scoring="f1_macro").fit(X, names).predict(X)) == set(names)
+
+
+def test_a_net_in_a_pipeline_is_tuned_and_searched():
+    X, y = skewed(600, 3)
+    net = ImbalancedNetClassifier(max_epochs=10, lr=0.01, random_state=0)
+    model = tuned(make_pipeline(StandardScaler(), net), cv=3, n_candidates=20)
+    grid = {"estimator__imbalancednetclassifier__class_weight": [None, "balanced"]}
+    search = GridSearchCV(model, grid, cv=2, scoring="balanced_accuracy").fit(X, y)
+    assert search.best_score_ > 0.5
+    assert search.best_estimator_.n_features_in_ == 6
+
+
+def test_two_jobs_find_what_one_job_finds():
+    X, y = skewed(400, 3)
+    one, two = (tuned(n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2))
+    np.testing.assert_array_equal(one.class_offsets_, two.class_offsets_)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true:UserWarning")
+def test_a_fold_may_lack_a_class():
+    X, y = skewed(300, 3)
+    y[y == 2] = 1
+    y[:3] = 2
+    folds = [(np.arange(100, 300), np.arange(100)), (np.arange(200), np.arange(200, 300))]
+    model = tuned(cv=folds).fit(X, y)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert np.isfinite(model.class_offsets_).all()
+
+
+def test_prefit_and_a_single_split_keep_the_estimator():
+    X, y = skewed(900, 3)
+    fitted = LogisticRegression().fit(X[:300], y[:300])
+    model = tuned(fitted, cv="prefit", refit=False).fit(X[300:], y[300:])
+    assert model.estimator_ is fitted
+    single = tuned(cv=[(np.arange(300), np.arange(300, 900))], refit=False).fit(X, y)
+    np.testing.assert_array_equal(single.estimator_.coef_, fitted.coef_)
+    np.testing.assert_array_equal(single.class_offsets_, model.class_offsets_)
+    with pytest.raises(NotFittedError):
+        tuned(cv="prefit", refit=False).fit(X, y)
+
+
+def test_metadata_routing_carries_weights_to_the_estimator_and_the_scorer():
+    X, y = skewed(600, 2)
+    weights = np.where(y == 1, 50.0, 1.0)
+    with config_context(enable_metadata_routing=True):
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight=True)
+        estimator = LogisticRegression().set_fit_request(sample_weight=True)
+        model = tuned(estimator, scoring=scorer).fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(model.estimator_.coef_, LogisticRegression().fit(X, y, sample_weight=weights).coef_)
+    assert model.predict(X)[y == 1].mean() > 0.7  # of which 50 times as many are said to be there
+
+
+def test_a_tree_with_probabilities_of_0_and_1_is_tuned():
+    X, y = skewed(300, 3)
+    model = tuned(DecisionTreeClassifier(random_state=0)).fit(X, y)
+    assert np.isfinite(model.decision_function(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (
+            {"scoring": "roc_auc_ovr"},
+            ValueError,
+            "scoring must look at predicted labels, which offsets change; 'roc_auc_ovr' looks at predict_proba.",
+        ),
+        ({"n_candidates": 1}, ValueError, "n_candidates == 1, must be >= 2."),
+        (
+            {"cv": "prefitted"},
+            ValueError,
+            "cv must be None, an int, a splitter, an iterable of splits or \"prefit\"; it is 'prefitted'.",
+        ),
+        ({"cv": "prefit"}, ValueError, 'cv="prefit" keeps the estimator as it is; set refit=False.'),
+        ({"refit": False}, ValueError, "refit=False needs a single split, whose estimator it keeps; cv has 5."),
+        (
+            {"estimator": StandardScaler()},
+            TypeError,
+            "estimator must be a classifier with predict_proba; it is StandardScaler().",
+        ),
+    ],
+)
+def test_error_says_what_must_hold_what_came_and_the_choices(parameters, error, message):
+    X, y = skewed(300, 3)
+    with pytest.raises(error) as raised:
+        tuned(**parameters).fit(X, y)
+    assert str(raised.value) == message
+
+
+def test_metadata_without_routing_raises():
+    X, y = skewed(300, 3)
+    with pytest.raises(ValueError, match=r"fit takes \['sample_weight'\] only with metadata routing"):
+        tuned().fit(X, y, sample_weight=np.ones(300))
