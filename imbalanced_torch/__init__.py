@@ -2,27 +2,45 @@
 
 from imbalanced_torch._class_weight import EffectiveNumber
 from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._losses import (
+    AsymmetricLoss,
+    FocalLoss,
+    LabelSmoothingLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    VSLoss,
+)
 from imbalanced_torch._module import MLP
 from imbalanced_torch._net import ImbalancedNet
 from imbalanced_torch._prediction import UncorrectedDecisionWarning
 from imbalanced_torch._prior import estimate_prior
 from imbalanced_torch._remedy import CombinedRemedyWarning
 from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch._schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule
 from imbalanced_torch._tuned_offset import TunedOffsetClassifierCV
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AsymmetricLoss",
     "BalancedBatches",
     "CombinedRemedyWarning",
+    "DeferredSchedule",
     "EffectiveNumber",
+    "FocalLoss",
+    "HeadRetraining",
     "ImbalancedNet",
     "ImbalancedNetClassifier",
+    "LDAMLoss",
+    "LabelSmoothingLoss",
+    "LogitAdjustedLoss",
     "MLP",
     "OverSampling",
+    "ProgressiveSchedule",
     "TemperedSampling",
     "TunedOffsetClassifierCV",
     "UncorrectedDecisionWarning",
     "UnderSampling",
+    "VSLoss",
     "estimate_prior",
 ]

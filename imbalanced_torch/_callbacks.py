@@ -20,11 +20,13 @@ class Stopping(Callback):
     """Stop when the monitored loss has not fallen by `tol` for `patience` epochs; restore the best epoch's weights.
 
     skorch's EarlyStopping keeps weights only of epochs that beat the threshold; here the best epoch is the best one.
+    Epochs up to number `after` do not count.
     """
 
-    def __init__(self, patience: int, tol: float) -> None:
+    def __init__(self, patience: int, tol: float, after: int = 0) -> None:
         self.patience = patience
         self.tol = tol
+        self.after = after
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         self.best_loss_ = self.reference_ = np.inf
@@ -39,6 +41,8 @@ class Stopping(Callback):
                 "returns "
                 "in evaluation mode for the held-out rows, or set early_stopping=False."
             )
+        if len(net.history) <= self.after:
+            return
         self.misses_ += 1
         if loss < self.reference_ - self.tol:
             self.reference_, self.misses_ = loss, 0

@@ -30,13 +30,14 @@ from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
-from imbalanced_torch._remedy import resolve_remedy
+from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
+from imbalanced_torch._schedule import Schedule, resolve_schedule
 
 #: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
 _EARLY_STOPPING_ROWS = 10_000
 #: Hyperparameters that may be objects with parameters of their own.
-_MAY_BE_OBJECTS = ("class_weight", "sampling")
+_MAY_BE_OBJECTS = ("class_weight", "sampling", "schedule")
 #: Parameters of the net's parts that take effect when the net is made.
 _MADE_ONCE = ("module__", "criterion__", "optimizer__", "compile")
 #: Parameters that act on what a trained net predicts.
@@ -71,9 +72,16 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         to the smallest, afresh each epoch; "batch" fills each batch with as many rows of each class. A dict from label
         to count or a callable from counts to counts gives the rows of each class in an epoch. Strategies with
         parameters: OverSampling, UnderSampling, TemperedSampling, BalancedBatches.
-    criterion : torch criterion class or instance, default=None
-        None is binary cross-entropy for two classes and cross-entropy for more, through logits. Others return one loss
-        per row under reduction="none" and are of the (B)CE-with-logits family or declare `probabilities(logits)`.
+    criterion : None, word, torch criterion class or instance, default=None
+        None is binary cross-entropy for two classes and cross-entropy for more, through logits. "focal",
+        "logit_adjusted" (balanced softmax), "ldam", "vs", "asymmetric" and "label_smoothing" are FocalLoss,
+        LogitAdjustedLoss and so on, with `criterion__gamma` and the like. Others return one loss per row under
+        reduction="none" and are of the (B)CE-with-logits family or declare `probabilities(logits)`; one with a
+        parameter `class_counts` is given the rows of each class that are sampled.
+    schedule : None, "deferred", "progressive", "retrain_head" or schedule, default=None
+        When `class_weight` and `sampling` act. None: in every epoch. "deferred" switches them on after 0.8 of
+        `max_epochs`, "progressive" raises them to full strength epoch by epoch, "retrain_head" then trains the last
+        layer alone, anew. With parameters: DeferredSchedule, ProgressiveSchedule, HeadRetraining.
     prior_correction : bool, dict or array, default=False
         The class prior that probabilities are carried to after training: p'_c is proportional to p_c target_c / q_c, q
         being `effective_prior_`. False leaves them at q. True takes `class_prior_` as the target. A dict from label to
@@ -145,8 +153,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         The skorch net: `net_.module_`, `net_.history`, `net_.callbacks_`.
     module_ : torch.nn.Module
     history_ : skorch History
-        Each epoch's losses. With rows held out: `valid_loss` (the weighted criterion), `valid_log_loss` (of the net's
-        own probabilities) and `valid_log_loss_corrected` (of the prior-corrected ones).
+        Each epoch's losses, and under a schedule `remedy_strength`, 0 to 1. With rows held out: `valid_loss` (the
+        weighted criterion), `valid_log_loss` (of the net's own probabilities) and `valid_log_loss_corrected` (of the
+        prior-corrected ones).
     n_iter_ : int
         Epochs trained.
     best_epoch_ : int
@@ -177,6 +186,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         class_weight: Any = None,
         sampling: Any = None,
         criterion: Any = None,
+        schedule: Any = None,
         prior_correction: Any = False,
         decision: Any = "trained",
         epoch_size: float | None = None,
@@ -201,6 +211,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
         self.sampling = sampling
         self.criterion = criterion
+        self.schedule = schedule
         self.prior_correction = prior_correction
         self.decision = decision
         self.epoch_size = epoch_size
@@ -430,8 +441,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if not chunk and not counts.all():
             raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
 
-        # Which of them each epoch sees, and what they weigh.
-        remedy = resolve_remedy(
+        # Which of them each epoch sees, what they weigh, and when.
+        schedule = self._schedule(continues=chunk or net is not None)
+        remedy = Remedy(
             self.class_weight,
             self.sampling,
             codes,
@@ -441,10 +453,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             batch_size=self._kwargs.get("iterator_train__batch_size", self.batch_size),
             drop_last=self._kwargs.get("iterator_train__drop_last", False),
             known=not orders_rows(self._part("iterator_train")),
+            scheduled=schedule is not None,
             generator=torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before)),
             before=self.exposure_ if chunk and net is not None else None,
         )
-        training.batches, training.validation = remedy.batches, validation
+        training.remedy, training.schedule, training.validation = remedy, schedule, validation
         if training.sample_weight is not None:
             training.sample_weight = training.sample_weight * remedy.sample_weight_scale
         if validation is not None and validation.sample_weight is not None:
@@ -452,19 +465,26 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
         # The net, and its training.
         if net is None:
-            positive = None if len(classes) > 2 else classes[int(counts[1] <= counts[0])]  # the rarest
-            net = self._make_net(training, classes, positive, seed)
+            net = self._make_net(training, classes, seed)
         else:
             self._check_continues(net)
-        stopping = Stopping(self.n_iter_no_change, self.tol) if stop else None
-        class_prior, effective_prior = remedy.exposure.class_prior, remedy.effective_prior
+        stopping = None
+        if stop:
+            plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.max_epochs)
+            stopping = Stopping(self.n_iter_no_change, self.tol, after=plain_epochs)
+        stage = remedy.at(1.0)
         prediction = resolve_prediction(
-            self.prior_correction, self.decision, net.criterion_, class_prior, effective_prior, classes
+            self.prior_correction,
+            self.decision,
+            net.criterion_,
+            stage.exposure.class_prior,
+            stage.effective_prior,
+            classes,
         )
         if not chunk or epochs_before == 0:
             warn_uncorrected(prediction, self.decision, classes, stacklevel=3)
         with net.unchanged_on_error():
-            net.learn_with(remedy.class_weight, prediction, stopping)
+            net.learn_with(stage, prediction, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
             reseed(sub_seed(seed, _TRAINING, epochs_before))
             net.partial_fit(training, codes)
@@ -473,11 +493,30 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         # What is known now.
         self.net_ = net
         self.classes_ = classes
-        self.exposure_ = remedy.exposure
-        self.class_weight_ = remedy.class_weight
         self.n_iter_ = len(net.history)
-        self.best_epoch_ = self.n_iter_ if stopping is None else stopping.best_epoch_
+        self.best_epoch_ = stopping.best_epoch_ if stopping is not None and stopping.best_epoch_ else self.n_iter_
+        if schedule is not None:
+            stage = remedy.at(net.history[self.best_epoch_ - 1, "remedy_strength"])
+        self.exposure_ = stage.exposure
+        self.class_weight_ = stage.class_weight
         return self
+
+    def _schedule(self, continues: bool) -> Schedule | None:
+        schedule = resolve_schedule(self.schedule)
+        if schedule is None:
+            return None
+        if self.class_weight is None and self.sampling is None:
+            raise ValueError(
+                f"schedule={self.schedule!r} says when class_weight and sampling act, and both are None. Set one of "
+                "them, or leave schedule at None."
+            )
+        if continues:
+            raise ValueError(
+                f"schedule={self.schedule!r} plans the epochs of one fit; partial_fit and warm_start can't go on with "
+                "it. Set schedule=None."
+            )
+        schedule.first_to_keep(self.max_epochs)  # raises if it does not fit
+        return schedule
 
     @staticmethod
     def _check_classes(y: np.ndarray, classes: np.ndarray | None, continues: bool) -> np.ndarray:
@@ -557,8 +596,16 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         check_keywords("module", module, given)
         return {**given, **sizes_asked_for(module, None if shape is None else math.prod(shape), n_classes, given)}
 
-    def _make_net(self, training: TrainingRows, classes: np.ndarray, positive: Any, seed: int) -> ImbalancedNet:
+    def _make_net(self, training: TrainingRows, classes: np.ndarray, seed: int) -> ImbalancedNet:
         module: Any = MLP if self.module is None else self.module
+        schedule, counts = training.schedule, training.remedy.row_counts
+        stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self.max_epochs))
+        criterion = resolve_criterion(self.criterion, len(classes), self._part("criterion"))
+        criterion.set_classes(stage.class_weight, stage.class_counts)
+        start_prior = None
+        if not isinstance(module, nn.Module) and not np.isnan(stage.effective_prior).any():
+            start_prior = stage.exposure.population.sum() * stage.effective_prior + 0.5  # half a row more of each class
+            start_prior /= start_prior.sum()
         parts = {
             name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
         }
@@ -567,7 +614,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         net = self.net_class(
             **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
             module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
-            criterion=resolve_criterion(self.criterion, len(classes), self._part("criterion")),
+            criterion=criterion,
             optimizer=self.optimizer,
             lr=self.lr,
             batch_size=self.batch_size,
@@ -576,10 +623,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
             device=self.device,
             classes=classes,
-            positive=positive,
+            positive=None if len(classes) > 2 else classes[int(counts[1] <= counts[0])],  # the rarer
             dtype=training.dtype,
             seed=seed,
             example=(X, codes_and_weights(target)[0]),
+            start_prior=start_prior,
         )
         with seeded(sub_seed(seed, _INIT)):
             net.initialize()

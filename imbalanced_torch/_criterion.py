@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
+from imbalanced_torch._hyperparameters import choose
 from imbalanced_torch._keywords import check_keywords
+from imbalanced_torch._logits import every_logit, log_odds
+from imbalanced_torch._losses import LOSSES, RowLoss
 
 _TWO_WAYS = (
     "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "
@@ -38,18 +40,24 @@ class WeightedCriterion(nn.Module):
         Takes `(f, targets)`, f of shape (n,) and targets 0.0 or 1.0, if the net has one logit, else `(logits, codes)`
         of shapes (n, K) and (n,); returns losses of shape (n,).
     n_classes : int
+    counts_given : bool, default=False
+        Whether the user has set the criterion's `class_counts`, which training then leaves as they are.
     """
 
     class_weight: torch.Tensor
+    criterion: Any
 
-    def __init__(self, criterion: nn.Module, n_classes: int) -> None:
+    def __init__(self, criterion: nn.Module, n_classes: int, counts_given: bool = False) -> None:
         super().__init__()
         self.criterion = criterion
+        self.counts_given = counts_given
         self.register_buffer("class_weight", torch.ones(n_classes, dtype=torch.float64))
 
-    def set_class_weight(self, class_weight: np.ndarray) -> None:
-        """Set the weights, shape (K,), in place."""
+    def set_classes(self, class_weight: np.ndarray, class_counts: np.ndarray) -> None:
+        """Set the weights and, for a criterion that holds `class_counts`, the rows sampled, shape (K,), in place."""
         self.class_weight.copy_(torch.from_numpy(class_weight))
+        if isinstance(getattr(self.criterion, "class_counts", None), torch.Tensor) and not self.counts_given:
+            self.criterion.class_counts.copy_(torch.from_numpy(class_counts))
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Return the losses before weights, shape (n,), for logits of shape (n,), (n, 1) or (n, K)."""
@@ -68,6 +76,8 @@ class WeightedCriterion(nn.Module):
 
     def log_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Return log probabilities at the prior that the net is trained under, shape (n, K)."""
+        if hasattr(self.criterion, "log_probabilities"):
+            return self.criterion.log_probabilities(logits)
         declared = getattr(self.criterion, "probabilities", None)
         if declared is None:
             return torch.log_softmax(every_logit(logits), dim=1)
@@ -76,9 +86,21 @@ class WeightedCriterion(nn.Module):
             proba = torch.stack([1 - proba, proba], dim=1)
         return torch.log(proba.clamp_min(torch.finfo(proba.dtype).tiny))
 
+    def start_logits(self, prior: np.ndarray) -> torch.Tensor:
+        """Return logits, shape (K,), that stand for probabilities equal to a prior of shape (K,)."""
+        log_prior = torch.from_numpy(np.log(prior))
+        return self.criterion.start_logits(log_prior) if isinstance(self.criterion, RowLoss) else log_prior
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether `log_proba` gives any."""
+        return self.exact or not hasattr(self.criterion, "exact")
+
     @property
     def exact(self) -> bool:
         """Whether `log_proba` is known to give the probabilities that minimise the loss."""
+        if hasattr(self.criterion, "exact"):
+            return bool(self.criterion.exact)
         plain = type(self.criterion) in (nn.BCEWithLogitsLoss, nn.CrossEntropyLoss)
         smoothing = getattr(self.criterion, "label_smoothing", 0)
         return hasattr(self.criterion, "probabilities") or (plain and smoothing == 0)
@@ -92,32 +114,41 @@ class WeightedCriterion(nn.Module):
         return log_odds(logits) if logits.ndim == 1 or logits.shape[1] == 1 else logits
 
 
-def every_logit(logits: torch.Tensor) -> torch.Tensor:
-    """Return one logit per class, shape (n, K)."""
-    if logits.ndim == 2 and logits.shape[1] > 1:
-        return logits
-    return pad(logits.reshape(-1, 1), (1, 0))
-
-
-def log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """Return the logit of class 1 against class 0, shape (n,), for two classes."""
-    return logits[:, 1] - logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 2 else logits.reshape(-1)
+# Words that are used elsewhere for one of ours.
+_MEANT = {
+    "balanced_softmax": "logit_adjusted",
+    "logit_adjustment": "logit_adjusted",
+    "la": "logit_adjusted",
+    "focal_loss": "focal",
+    "cdt": "vs",
+    "vector_scaling": "vs",
+    "asl": "asymmetric",
+    "smoothing": "label_smoothing",
+    "ldam_drw": "ldam",
+}
 
 
 def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, Any]) -> WeightedCriterion:
     """Turn the hyperparameter into a criterion of one loss per row, and weight it.
 
-    None is binary cross-entropy for two classes and cross-entropy for more, both through logits.
+    None is binary cross-entropy for two classes and cross-entropy for more, both through logits. A class with a
+    parameter `class_counts` is given the rows of each class that are sampled.
     """
     for name in parameters:
         if name in _FIXED:
             raise ValueError(f"criterion__{name} can't be set: {_FIXED[name]}")
     if criterion is None:
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
+    if isinstance(criterion, str):
+        criterion = choose("criterion", criterion, LOSSES, _MEANT)
+    counts_given = "class_counts" in parameters or isinstance(criterion, nn.Module)
     if isinstance(criterion, type) and issubclass(criterion, nn.Module):
         check_keywords("criterion", criterion, parameters)
-        if "reduction" in inspect.signature(criterion).parameters:
+        accepted = inspect.signature(criterion).parameters
+        if "reduction" in accepted:
             parameters = {**parameters, "reduction": "none"}
+        if "class_counts" in accepted and not counts_given:
+            parameters = {**parameters, "class_counts": np.ones(n_classes)}  # until they are known
         per_row = criterion(**parameters)
     elif isinstance(criterion, nn.Module):
         if parameters:
@@ -127,7 +158,10 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
             )
         per_row = copy.deepcopy(criterion)
     else:
-        raise TypeError(f"criterion must be None or a torch criterion class; it is {criterion!r}. {_TWO_WAYS}")
+        raise TypeError(
+            f"criterion must be None, one of the words {sorted(LOSSES)} or a torch criterion class; it is "
+            f"{criterion!r}. {_TWO_WAYS}"
+        )
     if hasattr(per_row, "reduction"):
         per_row.reduction = "none"  # type: ignore[assignment]
     name = type(per_row).__name__
@@ -141,7 +175,7 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
         )
     if not isinstance(per_row, nn.BCEWithLogitsLoss | nn.CrossEntropyLoss) and not hasattr(per_row, "probabilities"):
         raise ValueError(f"criterion {name} does not say how its logits become probabilities. {_TWO_WAYS}")
-    return WeightedCriterion(per_row, n_classes)
+    return WeightedCriterion(per_row, n_classes, counts_given)
 
 
 def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor) -> None:
@@ -158,6 +192,8 @@ def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: 
         raise ValueError(
             f"criterion {name} returns a loss of shape {tuple(losses.shape)} for {len(codes)} rows. {_TWO_WAYS}"
         )
+    if not criterion.has_probabilities:
+        return  # it says so itself where its probabilities are asked for
     shape = tuple(criterion.log_proba(logits).shape)
     n_classes = len(criterion.class_weight)
     if shape != (len(codes), n_classes):

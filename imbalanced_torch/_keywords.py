@@ -14,12 +14,13 @@ PREFIXES = ("module", "criterion", "optimizer", "iterator_train", "iterator_vali
 _OURS = {
     *("self", "args", "kwargs", "module", "criterion", "optimizer", "lr", "max_epochs", "batch_size", "dataset"),
     *("train_split", "callbacks", "predict_nonlinearity", "warm_start", "verbose", "device"),
-    *("classes", "positive", "dtype", "seed", "example"),
+    *("classes", "positive", "dtype", "seed", "example", "start_prior"),
 }
 #: Hyperparameters that may be objects with parameters, and which object has what a word may have wanted.
 _OBJECTS = {
     "sampling": "OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...)",
     "class_weight": "EffectiveNumber(beta=...)",
+    "schedule": "DeferredSchedule(start=...) or HeadRetraining(start=...)",
 }
 
 

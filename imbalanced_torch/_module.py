@@ -53,6 +53,11 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear([n_features, *hidden_sizes][-1], n_outputs)
 
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """The bias of the logits, shape (n_outputs,): training starts it at the log odds of the classes."""
+        return self.output.bias
+
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...)."""
         return self.output(self.hidden(X))
@@ -140,3 +145,15 @@ def _last_operation(logits: torch.Tensor) -> str:
     ):
         node = node.next_functions[0][0]
     return node.name() if node is not None else ""
+
+
+def last_layer(module: nn.Module) -> nn.Module:
+    """Return the last part of a module that has parameters of its own; raise if it can't be made anew."""
+    layers = [layer for layer in module.modules() if any(True for _ in layer.parameters(recurse=False))]
+    head = layers[-1]
+    if not callable(getattr(head, "reset_parameters", None)):
+        raise ValueError(
+            f"HeadRetraining needs a last layer with reset_parameters, such as torch.nn.Linear; that of "
+            f"{type(module).__name__} is {type(head).__name__}."
+        )
+    return head

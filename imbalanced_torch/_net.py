@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Stopping, score_in_labels
 from imbalanced_torch._criterion import check_row_losses
-from imbalanced_torch._module import check_logits, first
+from imbalanced_torch._module import check_logits, first, last_layer
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._randomness import sub_seed
+from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
 from imbalanced_torch._streams import Batches
 
@@ -45,6 +47,8 @@ class ImbalancedNet(NeuralNet):
         Seeds what a data loader draws.
     example : tuple of (X, codes) or None
         A few rows, on which module and criterion are tried before training.
+    start_prior : array of shape (K,) or None
+        The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
     """
 
     module_: Any
@@ -60,6 +64,7 @@ class ImbalancedNet(NeuralNet):
         dtype: torch.dtype | None = None,
         seed: int = 0,
         example: tuple[Any, torch.Tensor] | None = None,
+        start_prior: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -68,6 +73,10 @@ class ImbalancedNet(NeuralNet):
         self.dtype = dtype
         self.seed = seed
         self.example = example
+        self.start_prior = start_prior
+        #: Parts of the module and parameters that rest while the last layer is trained alone.
+        self.resting_: list[torch.nn.Module] = []
+        self.frozen_: list[torch.nn.Parameter] = []
         #: The estimator's parameters that the net was made from.
         self.origin_: dict[str, Any] = {}
 
@@ -101,6 +110,12 @@ class ImbalancedNet(NeuralNet):
                     f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
                 )
 
+    def initialize_criterion(self) -> ImbalancedNet:
+        super().initialize_criterion()
+        floating = self.dtype is not None and self.dtype.is_floating_point
+        self.criterion_.to(self.dtype if floating else torch.float32)  # some devices have no float64
+        return self
+
     def initialize_module(self) -> ImbalancedNet:
         super().initialize_module()
         if not isinstance(self.module_, torch.nn.Module):
@@ -111,7 +126,29 @@ class ImbalancedNet(NeuralNet):
             self.module_.to(self.dtype)
         if self.example is not None:  # before the optimizer, which needs the parameters of lazy layers
             self._try_module(*self.example)
+        bias = self._output_bias()
+        if bias is not None and self.start_prior is not None:
+            start = self.criterion.start_logits(self.start_prior)
+            with torch.no_grad():
+                bias.copy_(start if len(bias) > 1 else start[1:] - start[:1])
         return self
+
+    def _output_bias(self) -> torch.nn.Parameter | None:
+        """Return the bias of the logits where it starts at the log prior."""
+        bias = getattr(self.module_, "output_bias", None)
+        if self.start_prior is None or not isinstance(bias, torch.nn.Parameter):
+            return None
+        return bias if bias.shape in ((1,), (len(self.start_prior),)) else None
+
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, dict[str, Any]]:
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        bias = self._output_bias()
+        parameters = inspect.signature(self.optimizer).parameters
+        default = parameters["weight_decay"].default if "weight_decay" in parameters else 0
+        if bias is None or not kwargs.get("weight_decay", default) or "optimizer__param_groups" in vars(self):
+            return args, kwargs
+        groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
+        return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
 
     def _try_module(self, X: Any, codes: torch.Tensor) -> None:
         name = type(self.module_).__name__
@@ -127,9 +164,9 @@ class ImbalancedNet(NeuralNet):
 
     # What it learns from
 
-    def learn_with(self, class_weight: np.ndarray, prediction: Prediction, stopping: Stopping | None) -> None:
-        """Set what the next call of `partial_fit` trains with; the class weights have shape (K,)."""
-        self.criterion_.set_class_weight(class_weight)
+    def learn_with(self, stage: Stage, prediction: Prediction, stopping: Stopping | None) -> None:
+        """Set what the next call of `partial_fit` trains with."""
+        self.criterion_.set_classes(stage.class_weight, stage.class_counts)
         self.prediction_ = prediction
         self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
         if stopping is not None:
@@ -143,6 +180,35 @@ class ImbalancedNet(NeuralNet):
         if not self.history:
             raise KeyboardInterrupt
         warnings.warn("Training was interrupted; the net keeps what it has learned.", UserWarning, stacklevel=4)
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        schedule = getattr(dataset_train, "schedule", None)
+        if schedule is None:
+            return
+        strength = schedule.strength(len(self.history) - 1, self.max_epochs)
+        self.history.record("remedy_strength", strength)
+        stage = dataset_train.remedy.at(strength)
+        self.criterion_.set_classes(stage.class_weight, stage.class_counts)
+        self.prediction_ = replace(self.prediction_, effective_prior=stage.effective_prior)
+        if schedule.retrains_head and strength == 1 and not self.resting_:
+            self._train_head_anew()
+
+    def _train_head_anew(self) -> None:
+        head: Any = last_layer(self.module_)
+        self.resting_ = [part for part in self.module_.modules() if all(layer is not head for layer in part.modules())]
+        own = set(head.parameters())
+        self.frozen_ = [p for p in self.module_.parameters() if p.requires_grad and p not in own]
+        for parameter in self.frozen_:
+            parameter.requires_grad_(False)
+        head.reset_parameters()
+        for parameter in own:
+            self.optimizer_.state.pop(parameter, None)
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        for part in self.resting_:
+            part.eval()
 
     # The loss
 
@@ -162,6 +228,8 @@ class ImbalancedNet(NeuralNet):
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
         codes, sample_weight = codes_and_weights(to_tensor(batch[1], self.device))
+        if not self.criterion_.has_probabilities:
+            return step
         raw = self.criterion_.log_proba(first(step["y_pred"]))
         losses = {"valid_log_loss": raw}
         if self._correctable:
@@ -202,7 +270,7 @@ class ImbalancedNet(NeuralNet):
             seed = sub_seed(self.seed, len(self.history))
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
         if training and isinstance(dataset, TrainingRows):
-            batches = dataset.batches
+            batches = dataset.remedy.batches
         else:
             batches = Batches(torch.arange, len(dataset), batch_size)
         if orders_rows(kwargs):  # the user's own order
@@ -229,7 +297,7 @@ class ImbalancedNet(NeuralNet):
 
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
-        """Bring weights, optimizer and history back if further training raises."""
+        """Bring weights, optimizer and history back if further training raises; wake what rests in either case."""
         parts = [self.module_, self.criterion_, self.optimizer_]
         states, epochs = [copy.deepcopy(part.state_dict()) for part in parts], len(self.history)
         try:
@@ -239,6 +307,10 @@ class ImbalancedNet(NeuralNet):
                 part.load_state_dict(state)
             del self.history[epochs:]
             raise
+        finally:
+            for parameter in self.frozen_:
+                parameter.requires_grad_(True)
+            self.resting_, self.frozen_ = [], []
 
 
 #: Loader parameters by which users order rows themselves.

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._criterion import WeightedCriterion, every_logit
+from imbalanced_torch._criterion import WeightedCriterion
 from imbalanced_torch._decision import Decision, Greatest, resolve_decision
+from imbalanced_torch._logits import every_logit
 from imbalanced_torch._prior import correct_prior, correctable, resolve_prior_correction, shown
 
 

@@ -12,7 +12,7 @@ import torch
 from imbalanced_torch._class_weight import class_weights, resolve_class_weight
 from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._sampling import resolve_sampling
-from imbalanced_torch._streams import Batches, Natural, RowsByClass, epoch_length
+from imbalanced_torch._streams import Batches, Mixture, Natural, RowsByClass, RowStream, epoch_length
 
 
 class CombinedRemedyWarning(UserWarning):
@@ -20,39 +20,27 @@ class CombinedRemedyWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Remedy:
-    """`class_weight` and `sampling`, resolved against the rows of one fit."""
+class Stage:
+    """What the net learns from at one strength of the remedies; arrays have shape (K,)."""
 
-    batches: Batches
     exposure: Exposure
-    #: Shape (K,), of mean 1 over what the loss sees.
+    #: Of mean 1 over what the loss sees.
     class_weight: np.ndarray
-    #: What brings sample weights to mean 1 over what the loss sees.
-    sample_weight_scale: float
+    #: Rows of each class that are sampled, weighted by sample weight.
+    class_counts: np.ndarray
 
     @property
     def effective_prior(self) -> np.ndarray:
         return self.exposure.effective_prior(self.class_weight)
 
 
-def resolve_remedy(
-    class_weight: Any,
-    sampling: Any,
-    codes: np.ndarray,
-    sample_weight: np.ndarray | None,
-    classes: np.ndarray,
-    *,
-    epoch_size: float | None,
-    batch_size: int,
-    drop_last: bool,
-    known: bool,
-    generator: torch.Generator,
-    before: Exposure | None,
-) -> Remedy:
-    """Resolve the hyperparameters `class_weight`, `sampling` and `epoch_size` against training rows.
+class Remedy:
+    """`class_weight` and `sampling`, resolved against the rows of one fit: batches, and what the loss makes of them.
 
     Parameters
     ----------
+    class_weight, sampling, epoch_size
+        The hyperparameters.
     codes : int array of shape (n,)
         Classes of the training rows.
     sample_weight : float array of shape (n,) or None
@@ -62,34 +50,72 @@ def resolve_remedy(
         -1 takes all rows in one batch.
     known : bool
         Whether the rows come as `sampling` says; a sampler of the user's makes the sampled and effective prior unknown.
+    scheduled : bool
+        Whether the strength will change.
     before : Exposure or None
         What earlier calls of `partial_fit` have shown the net.
     """
-    n, n_classes = len(codes), len(classes)
-    batch_size = n if batch_size == -1 else batch_size
-    rows = RowsByClass(codes, n_classes, generator)
-    strategy = resolve_sampling(sampling, classes)
-    stream = Natural(rows) if strategy is None else strategy.stream(rows, batch_size)
-    batches = Batches(
-        stream.take,
-        epoch_length(epoch_size, stream, n),
-        batch_size=stream.batch_size or batch_size,
-        drop_last=drop_last,
-    )
-    weight_sums = np.bincount(codes, weights=sample_weight, minlength=n_classes).astype(float)
-    exposure = Exposure.of(rows.counts, weight_sums, stream.shares)
-    if before is not None:
-        exposure = before + exposure
-    weighting = resolve_class_weight(class_weight, classes)
-    weights = class_weights(weighting, exposure.population, exposure.seen, classes)
-    scale = exposure.drawn.sum() / exposure.seen.sum()
-    if not known:
-        unknown = np.full(n_classes, np.nan)
-        exposure = Exposure(exposure.population, drawn=unknown, seen=unknown)
-    remedy = Remedy(batches, exposure, weights, scale)
-    if before is None and weighting.costs and strategy is not None and np.ptp(weights) > 0:
-        _warn_combined(sampling, classes, exposure.class_prior, remedy.effective_prior)
-    return remedy
+
+    def __init__(
+        self,
+        class_weight: Any,
+        sampling: Any,
+        codes: np.ndarray,
+        sample_weight: np.ndarray | None,
+        classes: np.ndarray,
+        *,
+        epoch_size: float | None,
+        batch_size: int,
+        drop_last: bool,
+        known: bool,
+        scheduled: bool,
+        generator: torch.Generator,
+        before: Exposure | None,
+    ) -> None:
+        self.classes = classes
+        self.epoch_size = epoch_size
+        self.known = known
+        self.before = before
+        self.n_rows = len(codes)
+        batch_size = self.n_rows if batch_size == -1 else batch_size
+        rows = RowsByClass(codes, len(classes), generator)
+        strategy = resolve_sampling(sampling, classes)
+        self.stream: RowStream = Natural(rows)
+        if strategy is not None:
+            full = strategy.stream(rows, batch_size)
+            self.stream = Mixture(self.stream, full, generator) if scheduled else full
+        self.batches = Batches(
+            self.stream.take,
+            epoch_length(epoch_size, self.stream, self.n_rows),
+            batch_size=self.stream.batch_size or batch_size,
+            drop_last=drop_last,
+        )
+        self.row_counts = rows.counts
+        self.weight_sums = np.bincount(codes, weights=sample_weight, minlength=len(classes)).astype(float)
+        self.weighting = resolve_class_weight(class_weight, classes)
+        stage = self.at(1.0)
+        #: What brings sample weights to mean 1 over what the loss sees.
+        self.sample_weight_scale = self._exposure().drawn.sum() / stage.class_counts.sum()
+        if before is None and self.weighting.costs and strategy is not None and np.ptp(stage.class_weight) > 0:
+            _warn_combined(sampling, classes, stage.exposure.class_prior, stage.effective_prior)
+
+    def at(self, strength: float) -> Stage:
+        """Set the strength of the coming epochs, 0 to 1, and return what the net then learns from."""
+        if isinstance(self.stream, Mixture):
+            self.stream.strength = strength
+            self.batches.length = epoch_length(self.epoch_size, self.stream, self.n_rows)
+        exposure = self._exposure()
+        weights = class_weights(self.weighting, exposure.population, exposure.seen, self.classes)
+        weights = 1 + strength * (weights - 1)  # both have mean 1 over what the loss sees
+        counts = exposure.seen
+        if not self.known:
+            unknown = np.full(len(self.classes), np.nan)
+            exposure = Exposure(exposure.population, drawn=unknown, seen=unknown)
+        return Stage(exposure, weights, counts)
+
+    def _exposure(self) -> Exposure:
+        exposure = Exposure.of(self.row_counts, self.weight_sums, self.stream.shares)
+        return exposure if self.before is None else self.before + exposure
 
 
 def _warn_combined(sampling: Any, classes: np.ndarray, prior: np.ndarray, effective: np.ndarray) -> None:

@@ -10,7 +10,8 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset, default_collate
 
-from imbalanced_torch._streams import Batches
+from imbalanced_torch._remedy import Remedy
+from imbalanced_torch._schedule import Schedule
 
 #: Codes, or codes and sample weights where the user gave weights.
 Target = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
@@ -121,7 +122,8 @@ class OneByOne(Dataset[Any]):
 class TrainingRows(Rows):
     """The rows that the net learns from, in the batches that it learns them in, and the rows held out."""
 
-    batches: Batches
+    remedy: Remedy
+    schedule: Schedule | None = None
     validation: Rows | None = None
 
 

@@ -1,7 +1,8 @@
 """Endless streams of training rows, and the batches of an epoch: the next `length` rows of one.
 
 There are four streams: `Natural` (the rows as they are), `Draws` (a class at random, then a row of it), `Passes` (so
-many rows of each class, then again) and `EqualBatches` (so many rows of each class in every batch).
+many rows of each class, then again) and `EqualBatches` (so many rows of each class in every batch). A schedule mixes
+one of them with the first: `Mixture`.
 """
 
 from __future__ import annotations
@@ -164,6 +165,34 @@ class EqualBatches(RowStream):
         batches = ceil(n / (self.per_class * len(self.cycles)))
         classes = [cycle.take(batches * self.per_class).view(batches, self.per_class) for cycle in self.cycles]
         return torch.cat(classes, dim=1).flatten()
+
+
+class Mixture(RowStream):
+    """Each row is the next of one stream or, with probability `strength`, of another."""
+
+    def __init__(self, plain: RowStream, full: RowStream, generator: torch.Generator) -> None:
+        self.plain = plain
+        self.full = full
+        self.generator = generator
+        self.batch_size = full.batch_size
+        self.strength = 1.0
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        return round((1 - self.strength) * self.plain.length + self.strength * self.full.length)
+
+    @property
+    def shares(self) -> np.ndarray:  # type: ignore[override]
+        return (1 - self.strength) * self.plain.shares + self.strength * self.full.shares
+
+    def take(self, n: int) -> torch.Tensor:
+        if self.strength in (0, 1):
+            return (self.full if self.strength else self.plain).take(n)
+        full = torch.rand(n, generator=self.generator) < self.strength
+        rows = torch.empty(n, dtype=torch.int64)
+        rows[full] = self.full.take(int(full.sum()))
+        rows[~full] = self.plain.take(n - int(full.sum()))
+        return rows
 
 
 def epoch_length(epoch_size: float | None, stream: RowStream, n_rows: int) -> int:

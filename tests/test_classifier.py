@@ -264,7 +264,7 @@ def test_validation_loss_is_weighted_by_sample_weight_only(data):
     rows = next(iter(ValidSplit(3, stratified=True).check_cv(y).split(X, y)))[1]
     rows = rows[y[rows] == 0]
     expected = -np.log(weighted.predict_proba(X[rows])[:, 0]).mean()
-    assert weighted.history_[-1, "valid_log_loss"] == pytest.approx(expected, rel=1e-6)
+    assert weighted.history_[-1, "valid_log_loss"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_weight_of_0_has_no_correction_and_stops_on_the_weighted_loss(data):

@@ -25,7 +25,7 @@ def raises(error, message, call, *args, **kwargs):
 PARAMETERS = (
     "['batch_size', 'callbacks', 'class_weight', 'criterion', 'decision', 'device', 'dtype', 'early_stopping', "
     "'epoch_size', 'lr', 'max_epochs', 'module', 'n_iter_no_change', 'optimizer', 'prior_correction', 'random_state', "
-    "'sampling', 'tol', 'train_split', 'validation_fraction', 'verbose', 'warm_start']"
+    "'sampling', 'schedule', 'tol', 'train_split', 'validation_fraction', 'verbose', 'warm_start']"
 )
 PARTS = (
     "module__*, criterion__*, optimizer__*, iterator_train__*, iterator_valid__*, callbacks__*, compile__* for the "
@@ -186,8 +186,9 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         ),
         (
             {"criterion": "focall"},
-            TypeError,
-            "criterion must be None or a torch criterion class; it is 'focall'. A criterion must...",
+            ValueError,
+            "criterion must be one of the words ['asymmetric', 'focal', 'label_smoothing', 'ldam', 'logit_adjusted', "
+            "'vs']; it is 'focall'. Did you mean 'focal'?",
         ),
         (
             {"train_split": 5},
@@ -343,7 +344,8 @@ TWO_WAYS = (
         (
             torch.nn.functional.cross_entropy,
             TypeError,
-            "criterion must be None or a torch criterion class; it is <function...",
+            "criterion must be None, one of the words ['asymmetric', 'focal', 'label_smoothing', 'ldam', "
+            "'logit_adjusted', 'vs'] or a torch criterion class; it is <function...",
         ),
         (
             nn.CrossEntropyLoss(torch.ones(2)),

@@ -10,7 +10,8 @@ from torch import nn
 
 from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling, UnderSampling
 from imbalanced_torch._class_weight import balanced
-from imbalanced_torch._criterion import WeightedCriterion, every_logit, resolve_criterion
+from imbalanced_torch._criterion import WeightedCriterion, resolve_criterion
+from imbalanced_torch._logits import every_logit
 
 # Full-batch LBFGS on a linear module: converges to the optimum.
 LBFGS = {
@@ -36,7 +37,7 @@ def overlapping(n=600, share=0.2, seed=0):
 
 def criterion(n_classes, class_weight, dtype=torch.float64, base=None):
     weighted = resolve_criterion(base, n_classes, {}).to(dtype)
-    weighted.set_class_weight(np.asarray(class_weight, dtype=float))
+    weighted.set_classes(np.asarray(class_weight, dtype=float), np.ones(n_classes))
     return weighted
 
 
@@ -200,7 +201,7 @@ def test_every_logit_keeps_the_log_odds():
 
 def test_the_batch_loss_is_the_weighted_sum_over_the_batch_size():
     weighted = WeightedCriterion(nn.BCEWithLogitsLoss(reduction="none"), 2)
-    weighted.set_class_weight(np.array([0.5, 5.0]))
+    weighted.set_classes(np.array([0.5, 5.0]), np.ones(2))
     loss = weighted(torch.zeros(4, 1), torch.tensor([0, 0, 0, 1]), torch.tensor([1.0, 1.0, 2.0, 1.0]))
     assert loss.item() == pytest.approx((0.5 + 0.5 + 1.0 + 5.0) * np.log(2) / 4)
 

@@ -1,0 +1,137 @@
+"""When remedies act: from the epoch to their strength, 0 (the plain net) to 1 (`class_weight`, `sampling` in full)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imbalanced_torch._hyperparameters import Parameters, choose
+
+
+class Schedule(Parameters, ABC):
+    """What `schedule` may be. `get_params` and `set_params` serve searches."""
+
+    #: Whether, when the strength first becomes 1, all but the module's last layer is frozen and that layer made anew.
+    retrains_head = False
+
+    @abstractmethod
+    def strength(self, epoch: int, n_epochs: int) -> float:
+        """Return the strength of the remedies in an epoch, counted from 0."""
+
+    def first_to_keep(self, n_epochs: int) -> int:
+        """Return the first epoch whose weights early stopping may restore."""
+        return 0
+
+
+@dataclass
+class DeferredSchedule(Schedule):
+    """Train plain, then switch the remedies on: deferred re-weighting (DRW) and re-sampling (DRS).
+
+    Parameters
+    ----------
+    start : float in (0, 1) or int >= 1, default=0.8
+        When: a share of `max_epochs`, or a number of plain epochs before.
+
+    Raises
+    ------
+    ValueError
+        In `fit`, if start is neither, or not below `max_epochs`.
+
+    Examples
+    --------
+    >>> [DeferredSchedule(start=0.5).strength(epoch, 4) for epoch in range(4)]
+    [0.0, 0.0, 1.0, 1.0]
+
+    References
+    ----------
+    Cao, Wei, Gaidon, Arechiga, Ma. Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS
+    2019.
+    """
+
+    start: float = 0.8
+
+    def first_to_keep(self, n_epochs: int) -> int:
+        """Return the epoch of the switch, counted from 0."""
+        whole = isinstance(self.start, int | np.integer) and not isinstance(self.start, bool)
+        share = isinstance(self.start, float | np.floating) and 0 < self.start < 1
+        if not (share or (whole and self.start >= 1)):
+            raise ValueError(
+                f"start must be a share of max_epochs, in (0, 1), or an int of at least 1; it is {self.start!r}."
+            )
+        switch = int(self.start) if whole else max(1, round(self.start * n_epochs))
+        if switch >= n_epochs:
+            raise ValueError(
+                f"start={self.start!r} leaves no epoch after the switch: max_epochs is {n_epochs}. Lower start or "
+                "raise max_epochs."
+            )
+        return switch
+
+    def strength(self, epoch: int, n_epochs: int) -> float:
+        """Return 0 before the switch and 1 from it on."""
+        return float(epoch >= self.first_to_keep(n_epochs))
+
+
+@dataclass
+class ProgressiveSchedule(Schedule):
+    """Go from the plain net to the remedies in equal steps over the epochs: progressively balanced sampling.
+
+    Examples
+    --------
+    >>> [ProgressiveSchedule().strength(epoch, 5) for epoch in range(5)]
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+
+    References
+    ----------
+    Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis. Decoupling Representation and Classifier for Long-Tailed
+    Recognition. ICLR 2020.
+    """
+
+    def strength(self, epoch: int, n_epochs: int) -> float:
+        """Return a strength that rises linearly from 0 in the first epoch to 1 in the last."""
+        return epoch / max(1, n_epochs - 1)
+
+
+@dataclass
+class HeadRetraining(DeferredSchedule):
+    """Train plain, then freeze all but the last layer and train that anew with the remedies: cRT.
+
+    The last layer is the last part of the module that has parameters of its own; it must have `reset_parameters`, as
+    torch's layers do. Batch norm and dropout in the frozen body stay in evaluation mode.
+
+    Parameters
+    ----------
+    start : float in (0, 1) or int >= 1, default=0.8
+        When: a share of `max_epochs`, or a number of plain epochs before.
+
+    References
+    ----------
+    Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis. Decoupling Representation and Classifier for Long-Tailed
+    Recognition. ICLR 2020.
+    """
+
+    retrains_head = True
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "deferred": DeferredSchedule(),
+    "progressive": ProgressiveSchedule(),
+    "retrain_head": HeadRetraining(),
+}
+
+# Words that are used elsewhere for one of ours.
+_MEANT = {"drw": "deferred", "drs": "deferred", "crt": "retrain_head", "progressively_balanced": "progressive"}
+
+
+def resolve_schedule(schedule: Any) -> Schedule | None:
+    """Turn the hyperparameter into a schedule; None has the remedies act from the first epoch to the last."""
+    if schedule is None or isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, str):
+        return choose("schedule", schedule, SCHEDULES, _MEANT)
+    raise TypeError(
+        f"schedule must be None, one of the words {sorted(SCHEDULES)}, DeferredSchedule(...), ProgressiveSchedule() or "
+        f"HeadRetraining(...); it is {schedule!r}."
+    )
