@@ -1,5 +1,6 @@
 """Losses for skewed classes: values by hand, limits, exact inverses, and what holds for each one in the registry."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -54,7 +55,7 @@ def make(word, n_classes, parameters=None, order=None, reduction="none"):
     parameters = {**(parameters or {})}
     if "alpha" in parameters:
         parameters["alpha"] = np.array(parameters["alpha"])[:n_classes][order]
-    if word not in ("focal", "label_smoothing"):
+    if "class_counts" in inspect.signature(LOSS_CLASSES[word]).parameters:
         parameters["class_counts"] = np.array(COUNTS[n_classes])[order]
     return LOSS_CLASSES[word](**parameters, reduction=reduction)
 

@@ -34,6 +34,16 @@ REMEDIES = [
     {"sampling": "over", "class_weight": "balanced"},
     {"sampling": TemperedSampling(0.5), "class_weight": {1: 3}},
 ]
+#: Losses, with their exact way back to probabilities.
+LOSSES = [
+    {"criterion": "focal", "class_weight": "balanced"},
+    {"criterion": "logit_adjusted"},
+    {"criterion": "logit_adjusted", "sampling": "over", "class_weight": {1: 2}},
+    {"criterion": "ldam", "class_weight": "balanced"},
+    {"criterion": "vs"},
+    {"criterion": "asymmetric", "criterion__gamma_negative": 2.0},
+    {"criterion": "label_smoothing", "class_weight": "balanced"},
+]
 #: Those that make all classes equally frequent.
 FULL = [{"class_weight": "balanced"}, *REMEDIES[4:9]]
 
@@ -79,15 +89,22 @@ def converged(linear, seed, **remedy):
 
 
 @pytest.mark.filterwarnings("ignore::imbalanced_torch.CombinedRemedyWarning")
-@pytest.mark.parametrize("remedy", REMEDIES)
-@pytest.mark.parametrize(("n_classes", "linear"), [(2, True), (3, True), (2, False), (3, False)])
-def test_corrected_probabilities_are_the_bayes_posterior(n_classes, linear, remedy):
+@pytest.mark.parametrize(
+    ("n_classes", "linear", "tolerance", "remedy"),
+    [
+        *((n_classes, True, 0.01, remedy) for n_classes in (2, 3) for remedy in REMEDIES),
+        # The logits of least loss of the other criteria are not linear in X. Three classes: the plain net's is .012.
+        *((2, False, 0.015, remedy) for remedy in REMEDIES + LOSSES),
+        *((3, False, 0.02, remedy) for remedy in REMEDIES + LOSSES),
+    ],
+)
+def test_corrected_probabilities_are_the_bayes_posterior(n_classes, linear, tolerance, remedy):
     X, y, _ = mixture(n_classes, linear, seed=0)
     X_new, _, posterior = mixture(n_classes, linear, seed=100)
     fitted = converged(linear, seed=0, **remedy).fit(X, y)
     raw = np.abs(fitted.predict_proba(X_new) - posterior).mean()
     corrected = np.abs(fitted.set_params(prior_correction=True).predict_proba(X_new) - posterior).mean()
-    assert corrected <= (0.01 if linear else 0.015)
+    assert corrected <= tolerance
     if remedy in FULL:
         assert raw > 0.2
 

@@ -29,6 +29,7 @@ from sklearn.model_selection import (
     cross_validate,
     learning_curve,
 )
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
@@ -329,3 +330,24 @@ def test_two_remedies_by_number_warn_with_the_effective_prior(data):
     )
     assert caught[0].filename == __file__
     np.testing.assert_allclose(fitted.effective_prior_, [0.1, 0.9])
+
+
+def test_several_labels_a_row_go_through_multi_output_classifier(data):
+    """Multi-label data are as many problems of two classes, each with its own weights, sampler and priors."""
+    X, y = data
+    labels = np.c_[y, X[:, 0] > 1]
+    several = MultiOutputClassifier(net(class_weight="balanced", sampling="over", max_epochs=20)).fit(X, labels)
+    assert several.predict(X).shape == (300, 2)
+    for label, one in zip(labels.T, several.estimators_, strict=True):
+        assert one.class_prior_[1] == pytest.approx(label.mean())
+        assert (one.predict(X) == label).mean() > 0.8
+
+
+def test_soft_targets_are_rows_of_both_classes_with_sample_weights(data):
+    """A row that is of class 1 with probability p is two rows, with weights p and 1 - p."""
+    X, _ = data
+    soft = 1 / (1 + np.exp(-X[:, 0] - 1))
+    both, labels = np.r_[X, X], np.repeat([1, 0], 300)
+    fitted = net(module=torch.nn.Linear, max_epochs=200, batch_size=-1, lr=0.05)
+    fitted.fit(both, labels, sample_weight=np.r_[soft, 1 - soft])
+    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], soft, atol=0.02)
