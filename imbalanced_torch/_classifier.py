@@ -25,7 +25,7 @@ from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
-from imbalanced_torch._module import MLP, first, sizes_asked_for
+from imbalanced_torch._module import MLP, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, warn_uncorrected
 from imbalanced_torch._prior import Exposure
@@ -434,7 +434,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
         # Which rows to learn from: nothing below sees the held-out rows.
         stop = not chunk and self._stops_early(len(rows))
-        positions, validation = (np.arange(len(rows)), None) if chunk else self._split(rows, y, classes, seed, stop)
+        positions, validation = (None, None) if chunk else self._split(rows, y, classes, seed, stop)
         training = TrainingRows(X, *rows.select(positions), dtype)
         codes: Any = training.codes
         counts = np.bincount(codes, minlength=len(classes))
@@ -547,8 +547,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     def _split(
         self, rows: Rows, y: np.ndarray, classes: np.ndarray, seed: int, stop: bool
-    ) -> tuple[np.ndarray, Rows | None]:
-        """Return positions to train on, and the held-out rows."""
+    ) -> tuple[np.ndarray | None, Rows | None]:
+        """Return positions to train on, None for all, and the held-out rows."""
         if self.train_split is not None:
 
             def make_rows(X: Any, labels: Any) -> Rows:
@@ -562,7 +562,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 )
             return positions, validation
         if not stop:
-            return np.arange(len(rows)), None
+            return None, None
         rng = np.random.RandomState(sub_seed(seed, _HOLDOUT))
         positions, held_out = stratified(rows.codes, self.validation_fraction, rng)  # type: ignore[arg-type]
         return positions, rows.part(held_out)
@@ -675,7 +675,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         with own_random_state():
-            logits = first(self.net_.forward(Rows(X, dtype=self.net_.dtype)))
+            logits = self.net_.logits(Rows(X, dtype=self.net_.dtype))
         bad = ~torch.isfinite(logits)
         if bad.any():
             raise ValueError(

@@ -23,7 +23,11 @@ def stratified(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -
             f"validation_fraction={fraction} of {len(codes)} rows leaves none to validate on; raise it, or set "
             "early_stopping=False."
         )
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    return _positions_of(~held_out), _positions_of(held_out)
+
+
+def _positions_of(chosen: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(chosen).astype(np.int32 if len(chosen) <= np.iinfo(np.int32).max else np.int64)
 
 
 def by_user(

@@ -17,6 +17,9 @@ from torch.utils.data import Dataset
 
 from imbalanced_torch._rows import n_rows, row_shape
 
+#: Labels that are turned into codes at once.
+_CHUNK = 1 << 20
+
 
 def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     """Return X as an array, CSR matrix, dict of arrays or Dataset; raise if it is not finite or has other columns.
@@ -115,14 +118,18 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
 
 
 def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
-    """Return the codes of labels; raise for a label that is not in `classes`, which `source` gave."""
-    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-    unknown = classes[codes] != y
-    if unknown.any():
-        raise ValueError(
-            f"y has labels that are not in {source}: {np.unique(y[unknown]).tolist()}. The classes are "
-            f"{classes.tolist()}."
-        )
+    """Return the codes of labels, in few bytes; raise for a label that is not in `classes`, which `source` gave."""
+    codes = np.empty(len(y), dtype=np.min_scalar_type(len(classes) - 1))
+    for start in range(0, len(y), _CHUNK):
+        part = y[start : start + _CHUNK]
+        found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
+        unknown = classes[found] != part
+        if unknown.any():
+            raise ValueError(
+                f"y has labels that are not in {source}: {np.unique(part[unknown]).tolist()}. The classes are "
+                f"{classes.tolist()}."
+            )
+        codes[start : start + _CHUNK] = found
     return codes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
@@ -24,6 +24,7 @@ from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._randomness import sub_seed
 from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
+from imbalanced_torch._shortcut import CHUNK, BatchMean, Loader, logits_of, serves_loading, serves_training, train_epoch
 from imbalanced_torch._streams import Batches
 
 
@@ -86,10 +87,10 @@ class ImbalancedNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return [
             ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("valid_loss", PassthroughScoring("valid_loss")),
-            ("valid_log_loss", PassthroughScoring("valid_log_loss")),
-            ("valid_log_loss_corrected", PassthroughScoring("valid_log_loss_corrected")),
+            ("train_loss", BatchMean("train_loss", on_train=True)),
+            ("valid_loss", BatchMean("valid_loss")),
+            ("valid_log_loss", BatchMean("valid_log_loss")),
+            ("valid_log_loss_corrected", BatchMean("valid_log_loss_corrected")),
             ("print_log", PrintLog()),
         ]
 
@@ -241,8 +242,14 @@ class ImbalancedNet(NeuralNet):
             self.history.record_batch(name, row_losses.mean().item())
         return step
 
+    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
+        if training and not fit_params and serves_training(self, ImbalancedNet, iterator):
+            train_epoch(self, iterator)
+        else:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        losses = self.history[-1, "batches", :, "train_loss"]
+        losses = [batch["train_loss"] for batch in self.history[-1]["batches"] if "train_loss" in batch]
         if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in self.module_.parameters())):
             raise ValueError(
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
@@ -263,7 +270,8 @@ class ImbalancedNet(NeuralNet):
         # skorch also asks for the training iterator to predict in training mode; only training rows are sampled.
         iterator = self.iterator_train if training else self.iterator_valid
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
-        batch_size = kwargs.pop("batch_size", self.batch_size)
+        shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
+        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else CHUNK)
         batch_size = len(dataset) if batch_size == -1 else batch_size
         accepted = inspect.signature(iterator).parameters
         if "generator" in accepted:  # without one, a loader would draw from the global one
@@ -273,6 +281,8 @@ class ImbalancedNet(NeuralNet):
             batches = dataset.remedy.batches
         else:
             batches = Batches(torch.arange, len(dataset), batch_size)
+        if shortcut:
+            return Loader(dataset, batches, self.device)
         if orders_rows(kwargs):  # the user's own order
             size = {} if kwargs.get("batch_sampler") else {"batch_size": batch_size}
             return iterator(OneByOne(dataset), **size, **kwargs)
@@ -284,6 +294,10 @@ class ImbalancedNet(NeuralNet):
         return iterator(OneByOne(dataset), batch_size=batch_size, **kwargs)
 
     # Prediction, in codes
+
+    def logits(self, rows: Rows) -> torch.Tensor:
+        """Return the module's logits for rows, on the CPU."""
+        return logits_of(self, ImbalancedNet, rows)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the estimator's probabilities, shape (n, K)."""

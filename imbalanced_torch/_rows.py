@@ -23,9 +23,9 @@ class Rows(Dataset[Any]):
     Parameters
     ----------
     X : array of shape (n, ...), CSR matrix, dict of arrays or torch Dataset
-    index : int64 array or None
+    index : int array or None
         Positions in X of these rows; None for all.
-    codes : int64 array or None
+    codes : int array or None
         Class codes of these rows; None for prediction.
     sample_weight : float array or None
     dtype : torch.dtype or None
@@ -45,6 +45,8 @@ class Rows(Dataset[Any]):
         self.codes = codes
         self.sample_weight = sample_weight
         self.dtype = dtype
+        #: X, codes and sample weights on a GPU, where they stay.
+        self.resident: tuple[torch.Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return n_rows(self.X) if self.index is None else len(self.index)
@@ -59,22 +61,47 @@ class Rows(Dataset[Any]):
 
     __getitems__ = batch  # what data loaders ask for, where it is there
 
+    def inputs(self, part: slice) -> Any:
+        """Return X of consecutive rows, without a copy where X is an array of the right dtype."""
+        if self.index is None and isinstance(self.X, np.ndarray):
+            return self._tensor(self.X[part])
+        return self._inputs(np.arange(*part.indices(len(self))))
+
+    def stay_on(self, device: torch.device) -> None:
+        """Move X, codes and weights to a GPU, to stay, if X is an array that takes at most half of what is free."""
+        if self.resident is None and isinstance(self.X, np.ndarray) and self.codes is not None:
+            dtype = self.dtype or torch.as_tensor(self.X[:0]).dtype
+            if self.X.size * dtype.itemsize <= torch.cuda.mem_get_info(device)[0] / 2:
+                X = torch.as_tensor(self.X).to(device, dtype)
+                X = X if self.index is None else X[torch.as_tensor(self.index, device=device)]
+                weights = [] if self.sample_weight is None else [torch.as_tensor(self.sample_weight).to(X)]
+                self.resident = (X, torch.as_tensor(self.codes.astype(np.int64), device=device), *weights)
+
     def _rows(self, positions: np.ndarray) -> tuple[Any, Target]:
-        X = self._gather(self.X, positions if self.index is None else self.index[positions])
+        if self.resident is not None:
+            place = torch.as_tensor(positions, device=self.resident[0].device)
+            X, codes, *weights = (values[place] for values in self.resident)
+            return X, (codes, weights[0]) if weights else codes
+        X = self._inputs(positions)
         if self.codes is None:
             return X, torch.zeros(positions.shape, dtype=torch.int64)
-        codes = torch.as_tensor(self.codes[positions])
+        codes = torch.as_tensor(self.codes[positions].astype(np.int64))
         if self.sample_weight is None:
             return X, codes
         floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
         return X, (codes, torch.as_tensor(self.sample_weight[positions], dtype=floating))
 
+    def _inputs(self, positions: np.ndarray) -> Any:
+        return self._gather(self.X, positions if self.index is None else self.index[positions])
+
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""
         return Rows(self.X, *self.select(positions), self.dtype)
 
-    def select(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Return index, codes and sample weights of some of these rows."""
+    def select(self, positions: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """Return index, codes and sample weights of some of these rows; None takes all."""
+        if positions is None:
+            return self.index, self.codes, self.sample_weight
         return (
             positions if self.index is None else self.index[positions],
             None if self.codes is None else self.codes[positions],
@@ -85,7 +112,7 @@ class Rows(Dataset[Any]):
         if isinstance(X, Mapping):
             return {key: self._gather(values, rows) for key, values in X.items()}
         if isinstance(X, np.ndarray):
-            return self._tensor(np.take(X, rows, axis=0))
+            return self._tensor(X.take(rows, axis=0))
         if sparse.issparse(X):
             dense = X[np.atleast_1d(rows)].toarray()
             return self._tensor(dense.reshape(*rows.shape, -1))
@@ -97,7 +124,7 @@ class Rows(Dataset[Any]):
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         if self.dtype is not None:  # in numpy, which knows types and byte orders that torch does not
             values = values.astype(_NUMPY[self.dtype], copy=False)
-        return torch.as_tensor(np.asarray(values))
+        return torch.as_tensor(values if values.flags.writeable else values.copy())  # torch warns of read-only memory
 
     def _cast(self, values: Any, only_row: bool = False) -> Any:
         if isinstance(values, Mapping):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -52,16 +53,29 @@ class RowsByClass:
     """Row positions sorted by class: `order[starts[c] : starts[c] + counts[c]]` are the rows of class c."""
 
     def __init__(self, codes: np.ndarray, n_classes: int, generator: torch.Generator) -> None:
+        self.codes = codes
         self.counts = np.bincount(codes, minlength=n_classes)
         self.starts = np.cumsum(self.counts) - self.counts
-        self.order = torch.from_numpy(np.argsort(codes, kind="stable"))
         self.generator = generator
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @cached_property
+    def order(self) -> torch.Tensor:
+        """int32 where that can count the rows, else int64."""
+        return torch.from_numpy(np.argsort(self.codes, kind="stable")).to(position_dtype(len(self)))
 
     def of(self, code: int) -> torch.Tensor:
         return self.order[self.starts[code] : self.starts[code] + self.counts[code]]
 
     def cycles(self) -> list[Cycle]:
         return [Cycle(self.of(code), self.generator) for code in range(len(self.counts))]
+
+
+def position_dtype(n: int) -> torch.dtype:
+    """Return the smallest dtype for positions of n rows: half the memory, and half the way to it, up to 2^31 rows."""
+    return torch.int32 if n <= np.iinfo(np.int32).max else torch.int64
 
 
 class RowStream(ABC):
@@ -83,15 +97,15 @@ class RowStream(ABC):
 
     @abstractmethod
     def take(self, n: int) -> torch.Tensor:
-        """Return the next n rows, an int64 tensor of shape (n,)."""
+        """Return the positions of the next n rows, an int32 or int64 tensor of shape (n,)."""
 
 
 class Natural(RowStream):
     """The rows as they are, shuffled."""
 
     def __init__(self, rows: RowsByClass) -> None:
-        self.cycle = Cycle(torch.arange(len(rows.order)), rows.generator)
-        self.length = len(rows.order)
+        self.cycle = Cycle(torch.arange(len(rows), dtype=position_dtype(len(rows))), rows.generator)
+        self.length = len(rows)
         self.shares = rows.counts / rows.counts.sum()
 
     def take(self, n: int) -> torch.Tensor:
@@ -99,20 +113,69 @@ class Natural(RowStream):
 
 
 class Draws(RowStream):
-    """Independent draws with replacement: a class by `shares`, then one of its rows with equal probability."""
+    """Independent draws with replacement: a class by `shares`, then one of its rows with equal probability.
+
+    One uniform number a draw, cut twice: into one of K cells, each of which is shared by two classes at most (Walker's
+    alias method), and what is left of it into one of the rows of that class. So a draw costs the same for any K.
+    """
+
+    #: Draws made at once: few enough to stay in the processor's cache.
+    CHUNK = 1 << 14
 
     def __init__(self, shares: np.ndarray, rows: RowsByClass) -> None:
         self.rows = rows
-        self.length = len(rows.order)
+        self.length = len(rows)
         self.shares = shares
-        self.cumulative = torch.from_numpy(np.cumsum(shares))[:-1]
-        self.counts, self.starts = torch.from_numpy(rows.counts), torch.from_numpy(rows.starts)
+        there = np.flatnonzero(shares)
+        self.counts, self.starts = rows.counts[there], rows.starts[there]
+        self.kept, self.alias = _alias_cells(shares[there])
+        seed = torch.randint(np.iinfo(np.int64).max, (), generator=rows.generator)
+        self.random = np.random.Generator(np.random.SFC64(int(seed)))
 
     def take(self, n: int) -> torch.Tensor:
-        uniform = torch.rand(2, n, dtype=torch.float64, generator=self.rows.generator)
-        codes = torch.searchsorted(self.cumulative, uniform[0], right=True)
-        within = (uniform[1] * self.counts[codes]).long()
-        return self.rows.order[self.starts[codes] + within]
+        order = self.rows.order.numpy()
+        rows = np.empty(n, dtype=order.dtype)
+        for start in range(0, n, self.CHUNK):
+            part = rows[start : start + self.CHUNK]
+            order.take(self._places(len(part)), out=part, mode="clip")
+        return torch.from_numpy(rows)
+
+    def _places(self, n: int) -> np.ndarray:
+        """Return the next n places in the rows sorted by class."""
+        left = self.random.random(n)
+        left *= len(self.counts)
+        cells = left.astype(np.int64)
+        left -= cells
+        if self.kept is not None:
+            kept = self.kept[cells]
+            other = left >= kept
+            with np.errstate(divide="ignore", invalid="ignore"):  # in what is not taken
+                left = np.where(other, (left - kept) / (1 - kept), left / kept)
+            cells = np.where(other, self.alias[cells], cells)
+        counts = self.counts[cells]
+        left *= counts
+        places = np.minimum(left.astype(np.int64), counts - 1)  # rounding may reach the count
+        places += self.starts[cells]
+        return places
+
+
+def _alias_cells(shares: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the part of each cell that is its own class's, and the class that has the rest; None if none has any.
+
+    Walker. An Efficient Method for Generating Discrete Random Variables with General Distributions. ACM TOMS 3 (1977).
+    """
+    heights, alias, kept = shares * len(shares), np.arange(len(shares)), np.ones(len(shares))
+    if np.allclose(heights, 1, rtol=0, atol=1e-12):
+        return None, alias
+    low = [c for c, height in enumerate(heights) if height < 1]
+    high = [c for c, height in enumerate(heights) if height >= 1]
+    while low and high:
+        below, above = low.pop(), high[-1]
+        kept[below], alias[below] = heights[below], above
+        heights[above] -= 1 - heights[below]
+        if heights[above] < 1:
+            low.append(high.pop())
+    return kept, alias
 
 
 class Passes(RowStream):
@@ -158,7 +221,7 @@ class EqualBatches(RowStream):
         self.per_class = max(1, batch_size // len(present))
         batch = self.per_class * len(present)
         self.batch_size = batch
-        self.length = ceil(len(rows.order) / batch) * batch
+        self.length = ceil(len(rows) / batch) * batch
         self.shares = np.bincount(present, minlength=len(rows.counts)) / len(present)
 
     def take(self, n: int) -> torch.Tensor:
@@ -189,7 +252,7 @@ class Mixture(RowStream):
         if self.strength in (0, 1):
             return (self.full if self.strength else self.plain).take(n)
         full = torch.rand(n, generator=self.generator) < self.strength
-        rows = torch.empty(n, dtype=torch.int64)
+        rows = torch.empty(n, dtype=position_dtype(self.plain.length))
         rows[full] = self.full.take(int(full.sum()))
         rows[~full] = self.plain.take(n - int(full.sum()))
         return rows

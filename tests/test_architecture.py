@@ -32,6 +32,7 @@ KNOWS = {
     "_holdout": TORCH,
     "_input": SKLEARN,
     "_callbacks": SKLEARN,
+    "_shortcut": SKLEARN,
     "_net": SKLEARN,
     "_tuned_offset": SKLEARN,
     "_classifier": SKLEARN,
