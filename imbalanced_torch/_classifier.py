@@ -27,7 +27,7 @@ from imbalanced_torch._input import check_sample_weight, check_X, check_y, encod
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
-from imbalanced_torch._prediction import Prediction, resolve_prediction, warn_uncorrected
+from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
 from imbalanced_torch._remedy import Remedy
@@ -248,11 +248,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         objects = {name: params.get(name, named[name]) for name in _MAY_BE_OBJECTS}
         known = {*named, *(f"{name}__{key}" for name, thing in objects.items() for key in parameters_of(thing))}
         check_names(params.keys() - self._kwargs.keys(), known, self.net_class, {**named, **params})
+        matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
+        before = self._resolved_prediction() if matters else None
         super().set_params(**{name: value for name, value in params.items() if name in known})
         self._kwargs.update({name: value for name, value in params.items() if name not in known})
-        if self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION):
-            with suppress(ValueError, TypeError):  # prediction will say it
-                warn_uncorrected(self._prediction(), self.decision, self.classes_, stacklevel=2)
+        after = self._resolved_prediction() if matters else None
+        if after is not None and uncorrected(after) and not uncorrected(before):
+            warn_uncorrected(after, self.decision, self.net_.criterion_, self.classes_, stacklevel=2)
         return self
 
     def _part(self, prefix: str) -> dict[str, Any]:
@@ -473,16 +475,19 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.max_epochs)
             stopping = Stopping(self.n_iter_no_change, self.tol, after=plain_epochs)
         stage = remedy.at(1.0)
+        class_prior = stage.exposure.class_prior
+        # Before every class has come, nothing can be corrected, and what is asked for matters at prediction only.
+        all_came = class_prior.all()
         prediction = resolve_prediction(
-            self.prior_correction,
-            self.decision,
+            self.prior_correction if all_came else False,
+            self.decision if all_came else "trained",
             net.criterion_,
-            stage.exposure.class_prior,
+            class_prior,
             stage.effective_prior,
             classes,
         )
-        if not chunk or epochs_before == 0:
-            warn_uncorrected(prediction, self.decision, classes, stacklevel=3)
+        if uncorrected(prediction) and not (chunk and hasattr(self, "net_") and self.exposure_.n_classes_come > 1):
+            warn_uncorrected(prediction, self.decision, net.criterion_, classes, stacklevel=3)
         with net.unchanged_on_error():
             net.learn_with(stage, prediction, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
@@ -671,6 +676,12 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             self.classes_,
         )
 
+    def _resolved_prediction(self) -> Prediction | None:
+        """Return the same, or None where it would raise, which it will do at prediction."""
+        with suppress(ValueError, TypeError):
+            return self._prediction()
+        return None
+
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
@@ -723,9 +734,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
         check_is_fitted(self)
-        prediction = self._prediction()
-        return prediction.log_proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
+        return self._log_proba(X).cpu().numpy()
 
+    def _log_proba(self, X: Any) -> torch.Tensor:
+        prediction = self._prediction()
+        return prediction.log_proba(self.net_.criterion_, self._logits(X))
+
+    @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities at `effective_prior_`, or at the prior that `prior_correction` carries them to.
 
@@ -737,7 +752,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n, K), columns in the order of `classes_`
         """
-        return np.exp(self.predict_log_proba(X))
+        check_is_fitted(self)
+        return self._log_proba(X).exp().cpu().numpy()
 
     # What is known after `fit`
 

@@ -194,10 +194,17 @@ def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: 
         )
     if not criterion.has_probabilities:
         return  # it says so itself where its probabilities are asked for
-    shape = tuple(criterion.log_proba(logits).shape)
     n_classes = len(criterion.class_weight)
-    if shape != (len(codes), n_classes):
+    try:
+        log_proba = criterion.log_proba(logits)
+        fits = log_proba.shape == (len(codes), n_classes) and bool(
+            torch.allclose(log_proba.exp().sum(dim=1), torch.ones(()).to(log_proba), atol=1e-3)
+        )
+        given = f"shape {tuple(log_proba.shape)}, {log_proba.exp().tolist()}"
+    except (AttributeError, TypeError, RuntimeError, IndexError) as error:
+        fits, given = False, str(error)
+    if not fits:
         raise ValueError(
-            f"probabilities(logits) of criterion {name} must return shape (n, {n_classes}); it gives {shape} for n = "
-            f"{len(codes)}."
+            f"probabilities(logits) of criterion {name} must return a tensor of probabilities: of code 1, shape (n,), "
+            f"or of every class, shape (n, {n_classes}), in rows that sum to 1; for n = {len(codes)} it gives {given}."
         )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label, choose
+from imbalanced_torch._hyperparameters import by_label, choose, labels_of
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
 #: by the class prior, which is the same as making all classes equally frequent.
@@ -19,31 +19,54 @@ Reads = Literal["logits", "probabilities", "likelihoods"]
 
 @dataclass(frozen=True)
 class Greatest:
-    """The class with the greatest value, plus an offset for each class."""
+    """The class with the greatest value."""
 
     reads: Reads
-    #: Shape (K,), added to logits or log probabilities.
-    offsets: np.ndarray | None = None
 
     def scores(self, log_values: torch.Tensor) -> torch.Tensor:
         """Return scores of shape (n, K)."""
-        return log_values if self.offsets is None else log_values + torch.as_tensor(self.offsets).to(log_values)
+        return log_values
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One of two classes where its probability is at least the threshold."""
+
+    code: int
+    threshold: float
+    reads: Reads = "probabilities"
+
+    def scores(self, log_values: torch.Tensor) -> torch.Tensor:
+        """Return the log-odds of the class less those of the threshold, and 0 for the other; shape (n, 2)."""
+        own, other = log_values[:, self.code], log_values[:, 1 - self.code]
+        above = own - other - (np.log(self.threshold) - np.log1p(-self.threshold))
+        # Rounding must not decide at the threshold itself, where thresholds of a ROC curve stand.
+        tiny = torch.finfo(above.dtype).tiny
+        above = torch.where(own.exp() >= self.threshold, above.clamp_min(tiny), above.clamp_max(-tiny))
+        scores = torch.zeros_like(log_values)
+        scores[:, self.code] = above
+        return scores
 
 
 @dataclass(frozen=True)
 class LeastCost:
     """The class that costs least in expectation."""
 
-    #: Shape (K, K): what it costs to predict k where c is true stands in row c, column k.
+    #: Shape (K, K): what it costs more to predict k than c where c is true stands in row c, column k.
     costs: np.ndarray
     reads: Reads = "probabilities"
 
     def scores(self, log_values: torch.Tensor) -> torch.Tensor:
         """Return minus the expected costs of each prediction, shape (n, K)."""
-        return -(log_values.exp() @ torch.as_tensor(self.costs).to(log_values))
+        log_values = log_values.cpu().double()  # costs may differ by less than single precision holds
+        if len(self.costs) == 2:
+            false_alarm, miss = self.costs[0, 1], self.costs[1, 0]
+            if false_alarm > 0 and miss > 0:  # the same decision as log-odds, which keep their precision far out
+                return log_values + torch.from_numpy(np.log([false_alarm, miss]))
+        return -(log_values.exp() @ torch.from_numpy(self.costs))
 
 
-Decision = Greatest | LeastCost
+Decision = Greatest | Threshold | LeastCost
 
 DECISIONS: dict[str, Decision] = {
     "trained": Greatest("logits"),
@@ -61,6 +84,8 @@ _CHOICES = (
 
 def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
     """Turn the hyperparameter into a rule that chooses one of `classes`."""
+    if isinstance(decision, np.ndarray) and decision.ndim == 0:
+        decision = decision.item()
     if isinstance(decision, str):
         return choose("decision", decision, DECISIONS, _MEANT)
     if isinstance(decision, Real) and not isinstance(decision, bool | np.bool_):
@@ -68,32 +93,31 @@ def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
     if isinstance(decision, Mapping) and any(isinstance(value, Mapping) for value in decision.values()):
         return _least_cost(_cost_matrix(decision, classes), classes)
     if isinstance(decision, Mapping):
-        labels = classes.tolist()
-        if len(decision) != 1 or next(iter(decision)) not in labels:
+        codes = [code for code, label in enumerate(labels_of(classes)) if label in list(decision)]
+        if len(decision) != 1 or not codes:
             raise ValueError(
-                "decision as a threshold must name one class and its threshold, as {label: number}; it is "
-                f"{decision!r}. The classes are {labels}."
+                "decision as a dict must be the threshold of one class, {label: number}, or costs, {true: {predicted: "
+                f"cost}}}}; it is {decision!r}. The classes are {classes.tolist()}."
             )
-        ((label, threshold),) = decision.items()
-        return _threshold(threshold, labels.index(label), classes)
+        return _threshold(next(iter(decision.values())), codes[0], classes)
     if isinstance(decision, Sequence | np.ndarray):
         return _least_cost(decision, classes)
     raise TypeError(f"decision must be {_CHOICES}; it is {decision!r}.")
 
 
 def _threshold(threshold: Any, code: int, classes: np.ndarray) -> Decision:
-    """Choose the class of this code where its probability is above the threshold."""
     labels = classes.tolist()
     if len(labels) != 2:
         raise ValueError(
             f"decision as a threshold serves two classes; y has {len(labels)}: {labels}. Pass costs, "
             '"balanced", or tune an offset for each class with TunedOffsetClassifierCV.'
         )
+    if isinstance(threshold, np.ndarray) and threshold.ndim == 0:
+        threshold = threshold.item()
     number = isinstance(threshold, Real) and not isinstance(threshold, bool | np.bool_)
     if not number or not 0 < threshold < 1:
         raise ValueError(f"decision as a threshold must be in (0, 1); it is {threshold!r}.")
-    chosen = np.arange(2) == code
-    return Greatest("probabilities", -np.log(np.where(chosen, threshold, 1 - threshold)))
+    return Threshold(code, float(threshold))
 
 
 def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
@@ -101,7 +125,7 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
     try:
         matrix = np.asarray(costs, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"decision as costs must hold numbers; it is {costs!r}.") from None
+        raise TypeError(f"decision as costs must hold numbers, as many in each row; it is {costs!r}.") from None
     if matrix.shape != (len(labels), len(labels)):
         raise ValueError(
             f"decision as costs must have a row for each true and a column for each predicted class of {labels}, shape "
@@ -110,21 +134,18 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
         )
     if not np.isfinite(matrix).all():
         raise ValueError(f"decision as costs must be finite; it is {matrix.tolist()}.")
-    if not (matrix > 0).any():
+    more = matrix - np.diag(matrix)[:, None]  # the level of a row changes no decision
+    if not (more > 0).any():
         raise ValueError(
-            "decision as costs must have a positive cost for some mistake (gains are negative); it is "
-            f"{matrix.tolist()}."
+            "decision as costs must have a mistake that costs more than the right answer in its row (gains are "
+            f"negative); it is {matrix.tolist()}."
         )
-    if len(labels) == 2:
-        false_alarm, miss = matrix[0, 1] - matrix[0, 0], matrix[1, 0] - matrix[1, 1]
-        if false_alarm > 0 and miss > 0:  # then it is a threshold, which keeps its precision far out
-            return _threshold(false_alarm / (false_alarm + miss), 1, classes)
-    return LeastCost(matrix)
+    return LeastCost(more)
 
 
 def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any]]:
     """Return the costs of a nested dict as a matrix. Right answers cost 0 unless an entry says otherwise."""
-    labels = classes.tolist()
+    labels = labels_of(classes)
     rows = by_label("decision", costs, classes, missing=[{}] * len(labels))
     matrix = []
     for label, row in zip(labels, rows, strict=True):

@@ -60,13 +60,18 @@ def choose(name: str, word: str, choices: Mapping[str, Choice], meant: Mapping[s
     raise ValueError(f"{name} must be one of the words {sorted(choices)}; it is {word!r}.{hint}")
 
 
+def labels_of(classes: np.ndarray) -> list[Any]:
+    """Return the labels as Python objects that equal the user's; dates stay numpy's."""
+    return list(classes) if classes.dtype.kind == "M" else classes.tolist()
+
+
 def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing: Iterable[Any]) -> list[Any]:
     """Return the numbers of a dict keyed by label in the order of `classes`, with `missing` where a class has no entry.
 
     A key that is no class is an error only if some class has no entry: a fold may lack a class.
     """
+    labels = labels_of(classes)
     # By equality, not by hash: a date of pandas and one of numpy are equal but hash apart.
-    labels = list(classes) if classes.dtype.kind == "M" else classes.tolist()
     keys = {position: key for key in numbers for position, label in enumerate(labels) if label == key}
     unknown = [key for key in numbers if key not in labels]
     if unknown and len(keys) < len(labels):

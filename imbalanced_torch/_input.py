@@ -48,6 +48,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         X = X.detach().cpu() if isinstance(X, torch.Tensor) else X
         check = partial(validate_data, estimator)
         checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
+    if n_rows(checked) == 0:
+        raise ValueError("X must have at least one row; it has none.")
     if reset:
         estimator.row_shape_ = row_shape(checked)
     elif None not in (row_shape(checked), estimator.row_shape_) and row_shape(checked) != estimator.row_shape_:

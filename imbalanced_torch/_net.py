@@ -300,12 +300,12 @@ class ImbalancedNet(NeuralNet):
         return logits_of(self, ImbalancedNet, rows)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the estimator's probabilities, shape (n, K)."""
+        """Return the estimator's probabilities, corrected as they were to be in `fit`, shape (n, K)."""
         log_proba = (self.prediction_.log_proba(self.criterion_, first(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.exp()) for part in log_proba])
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the codes that the estimator's decision chooses, shape (n,)."""
+        """Return the codes that the estimator's decision in `fit` chooses, shape (n,)."""
         scores = (self.prediction_.scores(self.criterion_, first(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
 

@@ -101,18 +101,24 @@ def _check_correctable(
         )
 
 
-def warn_uncorrected(prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int) -> None:
-    """Warn if costs or a threshold read probabilities at another prior than that of the data."""
-    rule = prediction.decision
-    numbers = not isinstance(rule, Greatest) or rule.offsets is not None
-    if not numbers or prediction.target is not None:
-        return
-    if np.allclose(prediction.effective_prior, prediction.class_prior, rtol=1e-3, atol=0):
-        return
+def uncorrected(prediction: Prediction | None) -> bool:
+    """Whether costs or a threshold read probabilities that are known to be at another prior than the data's."""
+    if prediction is None or isinstance(prediction.decision, Greatest) or prediction.target is not None:
+        return False
+    if np.isnan(prediction.effective_prior).any():
+        return False
+    return not np.allclose(prediction.effective_prior, prediction.class_prior, rtol=1e-3, atol=0)
+
+
+def warn_uncorrected(
+    prediction: Prediction, decision: Any, criterion: WeightedCriterion, classes: np.ndarray, stacklevel: int
+) -> None:
+    """Warn that they do, with the numbers."""
+    remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data(criterion) else "Leave"
     warnings.warn(
         f"decision={decision!r} reads probabilities at the prior of the training, "
-        f"{shown(prediction.effective_prior, classes)}; the data have {shown(prediction.class_prior, classes)}. Set "
-        "prior_correction=True, or leave class_weight and sampling at None.",
+        f"{shown(prediction.effective_prior, classes)}; the data have {shown(prediction.class_prior, classes)}. "
+        f"{remedy} class_weight and sampling at None.",
         UncorrectedDecisionWarning,
         stacklevel=stacklevel + 1,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,36 @@ class Exposure:
 
     #: Sample weight of each class in the training rows.
     population: np.ndarray
-    #: The training rows, shared out among the classes as the sampler draws them.
+    #: The rows that the sampler draws in an epoch.
     drawn: np.ndarray
     #: Drawn rows times the mean sample weight in the class: what the loss sees before class weights.
     seen: np.ndarray
+    #: Training rows.
+    n_rows: int
 
     @classmethod
-    def of(cls, counts: np.ndarray, weight_sums: np.ndarray, sampled_shares: np.ndarray) -> Exposure:
-        """Make it from row counts, sums of sample weights and the sampler's class shares, each of shape (K,)."""
-        drawn = counts.sum() * sampled_shares
+    def of(cls, counts: np.ndarray, weight_sums: np.ndarray, shares: np.ndarray, n_drawn: int) -> Exposure:
+        """Make it from row counts, sums of sample weights, the sampler's class shares and the rows that it draws."""
+        drawn = n_drawn * shares
         mean_weight = np.divide(weight_sums, counts, out=np.zeros(len(counts)), where=counts > 0)
-        return cls(population=weight_sums, drawn=drawn, seen=drawn * mean_weight)
+        return cls(population=weight_sums, drawn=drawn, seen=drawn * mean_weight, n_rows=int(counts.sum()))
 
     def __add__(self, other: Exposure) -> Exposure:
-        return Exposure(self.population + other.population, self.drawn + other.drawn, self.seen + other.seen)
+        return Exposure(
+            self.population + other.population,
+            self.drawn + other.drawn,
+            self.seen + other.seen,
+            self.n_rows + other.n_rows,
+        )
+
+    @property
+    def counts_seen(self) -> np.ndarray:
+        """What the loss sees of each class, in training rows: an epoch of another length changes nothing."""
+        return self.seen * self.n_rows / self.drawn.sum()
+
+    @property
+    def n_classes_come(self) -> int:
+        return int((self.population > 0).sum())
 
     @property
     def class_prior(self) -> np.ndarray:
@@ -77,9 +94,8 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
             f"prior_correction must have one prior for each of the {len(labels)} classes {labels}; it has shape "
             f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
         )
-    if not np.isfinite(target).all() or (target < 0).any():
-        by_class = dict(zip(labels, target.tolist(), strict=True))
-        raise ValueError(f"prior_correction must be finite and not negative; it is {by_class}.")
+    if not np.isfinite(target).all() or (np.asarray(shares, dtype=float) < 0).any():
+        raise ValueError(f"prior_correction must be finite and not negative; it is {prior_correction!r}.")
     if not np.isclose(total, 1, rtol=0, atol=1e-4) or not target.any():
         raise ValueError(f"prior_correction must sum to 1; it is {prior_correction!r}, which sums to {total:.6g}.")
     return target / target.sum()
@@ -159,17 +175,22 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 14 (2002).
     """
-    rows, start = np.asarray(proba, dtype=float), np.asarray(prior, dtype=float)
+    try:
+        rows, start = np.asarray(proba, dtype=float), np.asarray(prior, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"proba and prior must be arrays of numbers: {error}.") from error
     if rows.ndim != 2 or not len(rows) or not (rows >= 0).all() or not np.allclose(rows.sum(axis=1), 1, atol=1e-3):
         raise ValueError(
-            f"proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is "
-            f"{rows.shape}."
+            f"proba must hold the class probabilities of at least one row: no number below 0 and none missing, rows "
+            f"that sum to 1; its shape is {rows.shape}."
         )
-    if start.shape != rows.shape[1:] or not (start > 0).all() or not np.isclose(start.sum(), 1, atol=1e-3):
+    if start.shape != rows.shape[1:] or not (start > 1e-12).all() or not np.isclose(start.sum(), 1, atol=1e-3):
         raise ValueError(
             f"prior must hold a positive share for each of the {rows.shape[1]} columns of proba and sum to 1; it is "
             f"{start.tolist()}."
         )
+    if not isinstance(tol, Real) or not isinstance(max_iter, Integral) or tol < 0 or max_iter < 1:
+        raise ValueError(f"tol must be at least 0 and max_iter at least 1; they are {tol!r} and {max_iter!r}.")
     likelihoods = rows / start
     shares = start / start.sum()
     for _ in range(max_iter):

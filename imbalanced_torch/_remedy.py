@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,13 @@ class Remedy:
         self.weighting = resolve_class_weight(class_weight, classes)
         stage = self.at(1.0)
         #: What brings sample weights to mean 1 over what the loss sees.
-        self.sample_weight_scale = self._exposure().drawn.sum() / stage.class_counts.sum()
-        if before is None and self.weighting.costs and strategy is not None and np.ptp(stage.class_weight) > 0:
+        self.sample_weight_scale = self._exposure().n_rows / stage.class_counts.sum()
+        if (
+            (before is None or before.n_classes_come < 2)
+            and self.weighting.costs
+            and strategy is not None
+            and np.ptp(stage.class_weight) > 0
+        ):
             _warn_combined(sampling, classes, stage.exposure.class_prior, stage.effective_prior)
 
     def at(self, strength: float) -> Stage:
@@ -105,16 +110,16 @@ class Remedy:
             self.stream.strength = strength
             self.batches.length = epoch_length(self.epoch_size, self.stream, self.n_rows)
         exposure = self._exposure()
-        weights = class_weights(self.weighting, exposure.population, exposure.seen, self.classes)
+        counts = exposure.counts_seen
+        weights = class_weights(self.weighting, exposure.population, counts, self.classes)
         weights = 1 + strength * (weights - 1)  # both have mean 1 over what the loss sees
-        counts = exposure.seen
         if not self.known:
             unknown = np.full(len(self.classes), np.nan)
-            exposure = Exposure(exposure.population, drawn=unknown, seen=unknown)
+            exposure = replace(exposure, drawn=unknown, seen=unknown)
         return Stage(exposure, weights, counts)
 
     def _exposure(self) -> Exposure:
-        exposure = Exposure.of(self.row_counts, self.weight_sums, self.stream.shares)
+        exposure = Exposure.of(self.row_counts, self.weight_sums, self.stream.shares, self.batches.length)
         return exposure if self.before is None else self.before + exposure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from itertools import cycle, islice
 from numbers import Integral
@@ -18,7 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, check_scalar
 
-from imbalanced_torch._input import check_y
+from imbalanced_torch._input import check_y, encode
 
 #: Rounds over the classes; each takes the best offset of a class with those of the others fixed.
 _MAX_ROUNDS = 10
@@ -89,7 +90,7 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
 
         Parameters
         ----------
-        X : whatever `estimator` takes, with a length
+        X : array, table or CSR matrix that `estimator` takes
         y : array of shape (n,)
         **params
             Metadata such as `sample_weight`, for the estimator, the scorer and the splitter as they request it; needs
@@ -114,6 +115,8 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             splits = [(None, np.arange(_num_samples(X)))]
         else:
             splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **routed.splitter.split))
+        if not splits:
+            raise ValueError("cv must give at least one split; it gives none.")
         if not self.refit and len(splits) > 1:
             raise ValueError(f"refit=False needs a single split, whose estimator it keeps; cv has {len(splits)}.")
 
@@ -135,18 +138,22 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         ]
 
         # The offsets, from those that are best for accuracy or those that are best for balanced accuracy.
-        codes = np.concatenate([np.searchsorted(self.classes_, fold.y) for fold in folds])
+        codes = np.concatenate([encode(fold.y, self.classes_, "the estimator's classes_") for fold in folds])
         log_proba = np.concatenate([fold.log_proba for fold in folds])
         shares = np.bincount(codes, minlength=len(self.classes_)) / len(codes)
         starts = [np.zeros(len(self.classes_)), -np.log(np.maximum(shares, 1 / len(codes)))]
 
         def mean_score(offsets: np.ndarray) -> float:
-            return float(np.mean([fold.score(offsets) for fold in folds]))
+            return float(np.mean([fold.score_with(offsets) for fold in folds]))
 
-        with config_context(assume_finite=True, skip_parameter_validation=True):  # thousands of calls with our input
+        # Thousands of calls with our input, many of which never predict some class.
+        with config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             start = max(starts, key=mean_score)
-            self.best_score_, offsets = _ascend(mean_score, start, log_proba, codes, self.n_candidates)
-        self.class_offsets_ = offsets - offsets[0]
+            start = start - start[0]
+            self.best_score_, self.class_offsets_ = _ascend(mean_score, start, log_proba, codes, self.n_candidates)
+        if not np.isfinite(self.best_score_):
+            raise ValueError(f"scoring must give a finite score; {self.scoring!r} gives {self.best_score_}.")
         self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit) if self.refit else fitted[0]
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
@@ -172,6 +179,8 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 raise ValueError('cv="prefit" keeps the estimator as it is; set refit=False.')
 
     def _scorer(self) -> Any:
+        if isinstance(self.scoring, list | tuple | set | dict):
+            raise ValueError(f"scoring must be one name or callable; it is {self.scoring!r}.")
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         if getattr(scorer, "_response_method", "predict") != "predict":
             raise ValueError(
@@ -230,12 +239,18 @@ class _HeldOut(ClassifierMixin, BaseEstimator):
         proba[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
         self.log_proba = _log(proba)
 
-    def score(self, offsets: np.ndarray) -> float:  # type: ignore[override]
+    def score_with(self, offsets: np.ndarray) -> float:
+        """Return the score of the labels that these offsets choose."""
         self.predicted = self.classes_[(self.log_proba + offsets).argmax(axis=1)]
         return self.scorer(self, self.X, self.y, **self.params)
 
     def predict(self, X: Any) -> np.ndarray:
         return self.predicted
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        raise ValueError("scoring must look at predicted labels, which offsets change; it looks at predict_proba.")
+
+    decision_function = predict_proba
 
 
 def _log(proba: np.ndarray) -> np.ndarray:
@@ -249,19 +264,15 @@ def _ascend(
     codes: np.ndarray,
     n_candidates: int,
 ) -> tuple[float, np.ndarray]:
-    """Return the best score, and the offsets found by changing one at a time from those given."""
+    """Return the best score, and the offsets, the first of them 0, found by changing one at a time from those given."""
     best = mean_score(offsets)
     moving = [1] if len(offsets) == 2 else range(len(offsets))
     still = 0  # classes in a row for which nothing better was found
     for code in islice(cycle(moving), _MAX_ROUNDS * len(moving)):
-        # The offsets of this class at which some row's label changes. Half of the candidates are spread over the rows
-        # of the class itself, which are few where it is rare.
         others = np.delete(log_proba + offsets, code, axis=1).max(axis=1)
-        turns = others - log_proba[:, code]
-        own = turns[codes == code]
-        share = np.linspace(0, 1, n_candidates // 2)
-        candidates = np.r_[np.quantile(turns, share), np.quantile(own if len(own) else turns, share)]
-        moved = [np.r_[offsets[:code], candidate, offsets[code + 1 :]] for candidate in np.unique(candidates)]
+        candidates = _between(others - log_proba[:, code], codes == code, n_candidates)
+        moved = [np.r_[offsets[:code], candidate, offsets[code + 1 :]] for candidate in candidates]
+        moved = [one - one[0] for one in moved]  # as `predict` will add them
         score, found = max(((mean_score(one), one) for one in moved), key=itemgetter(0))
         still = 0 if score > best else still + 1
         if score > best:
@@ -269,3 +280,17 @@ def _ascend(
         if still == len(moving):
             break
     return best, offsets
+
+
+def _between(turns: np.ndarray, own: np.ndarray, n: int) -> np.ndarray:
+    """Return at most n + 2 offsets to try for a class, between those at which some row's label turns and beyond them.
+
+    Half of them are spread over the rows of the class itself, which are few where it is rare.
+    """
+    steps = np.unique(turns.round(12))
+    between = np.r_[steps[0] - 1, (steps[:-1] + steps[1:]) / 2, steps[-1] + 1]
+    if len(between) <= n + 2:
+        return between
+    share = np.linspace(0, 1, n // 2)
+    spread = np.r_[np.quantile(turns, share), np.quantile(turns[own] if own.any() else turns, share)]
+    return between[np.unique(np.r_[0, np.searchsorted(between, spread).clip(max=len(between) - 1), len(between) - 1])]

@@ -1,6 +1,9 @@
 """How a label is chosen: rules worked by hand, costs against brute force, errors word for word."""
 
+from fractions import Fraction
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -44,7 +47,9 @@ def test_a_nested_dict_is_the_matrix_with_right_answers_at_0():
     assert chosen(nested(COSTS, THREE), draw(3), THREE) == chosen(COSTS, draw(3), THREE)
 
 
-@pytest.mark.parametrize("costs", [[[0, 1], [9, 0]], [[-1, 5], [2, 1]], [[0, 1], [-3, 0]], [[0, -1], [2, 5]]])
+@pytest.mark.parametrize(
+    "costs", [[[0, 1], [9, 0]], [[-1, 5], [2, 1]], [[0, 1], [-3, 0]], [[0, -1], [9, 5]], [[-1, 0], [0, -20]]]
+)
 def test_costs_of_two_classes_choose_the_least_expected_cost(costs):
     proba = draw(2)
     brute = (proba @ np.array(costs)).argmin(1)
@@ -54,6 +59,46 @@ def test_costs_of_two_classes_choose_the_least_expected_cost(costs):
 def test_costs_of_two_classes_keep_their_precision_far_out():
     scores = resolve_decision([[0, 1], [9, 0]], TWO).scores(torch.tensor([[-80.0, 0.0], [-90.0, 0.0]]))
     assert scores[1, 1] - scores[1, 0] > scores[0, 1] - scores[0, 0]
+
+
+@pytest.mark.parametrize("costs", [[[0, 1e300], [1, 0]], [[0, 1], [1e300, 0]], [[0, 1e308], [1e308, 0]]])
+def test_costs_of_any_size_decide(costs):
+    expected = {1e300: "fraud", 1.0: "legit", 1e308: "legit"}[np.max(costs[0])]
+    assert chosen(costs, [[0.4, 0.6]], TWO) == [expected]
+
+
+def test_small_differences_of_large_costs_decide_in_single_precision():
+    level, proba = 1e6, draw(3)
+    costs = COSTS / 100 + level
+    log_proba = torch.log(torch.as_tensor(proba, dtype=torch.float32))
+    found = resolve_decision(costs, THREE).scores(log_proba).argmax(1).numpy()
+    np.testing.assert_array_equal(found, (log_proba.double().exp().numpy() @ (costs - level)).argmin(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_probability_at_the_threshold_is_above_it(dtype, code):
+    """Thresholds of a ROC curve are probabilities of rows: rounding must not decide there."""
+    log_proba = torch.log_softmax(torch.randn(300, 2, dtype=dtype, generator=torch.Generator().manual_seed(0)), dim=1)
+    for row in log_proba:
+        threshold = row.exp()[code].item()
+        scores = resolve_decision({TWO[code]: threshold}, TWO).scores(row[None])
+        assert scores.argmax(dim=1).item() == code
+
+
+@pytest.mark.parametrize(
+    "threshold", [np.float32(0.1), np.array(0.1), Fraction(1, 10), {"legit": np.array(0.1)}], ids=str
+)
+def test_a_threshold_may_be_any_kind_of_number(threshold):
+    assert chosen(threshold, [[0.85, 0.15], [0.95, 0.05]], TWO) == ["legit", "fraud"]
+
+
+def test_dates_name_classes():
+    dates = np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[ns]")
+    old, new = pd.Timestamp("2020-01-01"), pd.Timestamp("2021-01-01")
+    proba = [[0.8, 0.2], [0.95, 0.05]]
+    for decision in ({new: 0.1}, {old: {new: 1}, new: {old: 9}}, {dates[1]: 0.1}):
+        assert chosen(decision, proba, dates) == dates[[1, 0]].tolist()
 
 
 def test_a_threshold_is_on_the_probability_of_the_second_class():
@@ -108,15 +153,15 @@ def test_costs_of_classes_that_a_fold_lacks_are_left_out():
             {"fruad": 0.5},
             TWO,
             ValueError,
-            "decision as a threshold must name one class and its threshold, as {label: number}; it is {'fruad': 0.5}. "
-            "The classes are ['fraud', 'legit'].",
+            "decision as a dict must be the threshold of one class, {label: number}, or costs, {true: {predicted: "
+            "cost}}; it is {'fruad': 0.5}. The classes are ['fraud', 'legit'].",
         ),
         (
             {"fraud": 0.5, "legit": 0.5},
             TWO,
             ValueError,
-            "decision as a threshold must name one class and its threshold, as {label: number}; it is {'fraud': 0.5, "
-            "'legit': 0.5}. The classes are ['fraud', 'legit'].",
+            "decision as a dict must be the threshold of one class, {label: number}, or costs, {true: {predicted: "
+            "cost}}; it is {'fraud': 0.5, 'legit': 0.5}. The classes are ['fraud', 'legit'].",
         ),
         (
             [[0, 1, 2], [3, 0, 4]],
@@ -134,15 +179,32 @@ def test_costs_of_classes_that_a_fold_lacks_are_left_out():
             "'legit'], shape (2, 2); it has shape (2,). Where a fold may lack a class, pass a nested dict "
             "{true: {predicted: cost}}.",
         ),
-        ([[0, "much"], [1, 0]], TWO, TypeError, "decision as costs must hold numbers; it is [[0, 'much'], [1, 0]]."),
-        ([[0, 1], [1]], TWO, TypeError, "decision as costs must hold numbers; it is [[0, 1], [1]]."),
+        (
+            [[0, "much"], [1, 0]],
+            TWO,
+            TypeError,
+            "decision as costs must hold numbers, as many in each row; it is [[0, 'much'], [1, 0]].",
+        ),
+        (
+            [[0, 1], [1]],
+            TWO,
+            TypeError,
+            "decision as costs must hold numbers, as many in each row; it is [[0, 1], [1]].",
+        ),
         ([[0, np.inf], [1, 0]], TWO, ValueError, "decision as costs must be finite; it is [[0.0, inf], [1.0, 0.0]]."),
         (
             [[0, -1], [-9, 0]],
             TWO,
             ValueError,
-            "decision as costs must have a positive cost for some mistake (gains are negative); it is "
-            "[[0.0, -1.0], [-9.0, 0.0]].",
+            "decision as costs must have a mistake that costs more than the right answer in its row (gains are "
+            "negative); it is [[0.0, -1.0], [-9.0, 0.0]].",
+        ),
+        (
+            [[1, 0], [0, 20]],  # gains with the wrong sign
+            TWO,
+            ValueError,
+            "decision as costs must have a mistake that costs more than the right answer in its row (gains are "
+            "negative); it is [[1.0, 0.0], [0.0, 20.0]].",
         ),
         (
             {"fruad": {"legit": 9}, "legit": {"fraud": 1}},

@@ -322,6 +322,18 @@ class Scalar(nn.Module):
         return (torch.sigmoid(logits) - targets).square().mean()
 
 
+class Tripled(nn.BCEWithLogitsLoss):
+    """A criterion whose probabilities are none."""
+
+    def probabilities(self, logits):
+        return 3 * torch.sigmoid(logits)
+
+
+class Numpy(nn.BCEWithLogitsLoss):
+    def probabilities(self, logits):
+        return torch.sigmoid(logits).numpy()
+
+
 class Squared(Scalar):
     """A criterion of a user's: the Brier score, which says what its logits mean."""
 
@@ -364,6 +376,17 @@ TWO_WAYS = (
 )
 def test_a_criterion_that_does_not_fit_raises(data, criterion, error, message):
     raises(error, message, net(criterion=criterion).fit, *data)
+
+
+@pytest.mark.parametrize("criterion", [Tripled, Numpy])
+def test_probabilities_that_are_none_raise(data, criterion):
+    raises(
+        ValueError,
+        f"probabilities(logits) of criterion {criterion.__name__} must return a tensor of probabilities: of code 1, "
+        "shape (n,), or of every class, shape (n, 2), in rows that sum to 1; for n = 2 it gives ...",
+        net(criterion=criterion).fit,
+        *data,
+    )
 
 
 def test_a_binary_criterion_for_three_classes_raises(three_classes):
@@ -515,6 +538,16 @@ def test_words_in_a_dict_name_the_array(data):
         net().fit,
         {"colour": np.full((300, 1), "red")},
         data[1],
+    )
+
+
+def test_no_rows_raise(data):
+    fitted = net().fit(*data)
+    raises(
+        ValueError,
+        "X must have at least one row; it has none.",
+        fitted.predict,
+        torch.utils.data.TensorDataset(torch.zeros(0, 5)),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
@@ -14,6 +15,7 @@ from skorch.callbacks import EpochScoring, LRScheduler
 from torch import nn
 
 from imbalanced_torch import (
+    CombinedRemedyWarning,
     ImbalancedNetClassifier,
     TemperedSampling,
     UncorrectedDecisionWarning,
@@ -316,17 +318,20 @@ def test_estimated_prior_of_rows_from_the_same_place_is_the_old_one():
         (
             np.ones((3, 2)),
             [0.5, 0.5],
-            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (3, 2).",
+            "proba must hold the class probabilities of at least one row: no number below 0 and none missing, rows "
+            "that sum to 1; its shape is (3, 2).",
         ),
         (
             np.ones(3),
             [0.5, 0.5],
-            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (3,).",
+            "proba must hold the class probabilities of at least one row: no number below 0 and none missing, rows "
+            "that sum to 1; its shape is (3,).",
         ),
         (
             np.ones((0, 2)),
             [0.5, 0.5],
-            "proba must hold the class probabilities of at least one row, in rows that sum to 1; its shape is (0, 2).",
+            "proba must hold the class probabilities of at least one row: no number below 0 and none missing, rows "
+            "that sum to 1; its shape is (0, 2).",
         ),
         (
             np.full((3, 2), 0.5),
@@ -345,6 +350,11 @@ def test_estimate_prior_says_what_it_needs(proba, prior, message):
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         estimate_prior(proba, prior)
     assert str(raised.value) == message
+
+
+def test_estimate_prior_takes_arrays_only():
+    with pytest.raises(TypeError, match="proba and prior must be arrays of numbers"):
+        estimate_prior(np.full((3, 2), 0.5), {"a": 0.5, "b": 0.5})
 
 
 def test_estimate_prior_warns_where_it_has_not_converged():
@@ -387,12 +397,12 @@ class Unknown(nn.BCEWithLogitsLoss):
         (
             {"prior_correction": [1.2, -0.2, 0.0]},
             ValueError,
-            "prior_correction must be finite and not negative; it is {'fail': 1.2, 'ok': -0.2, 'warn': 0.0}.",
+            "prior_correction must be finite and not negative; it is [1.2, -0.2, 0.0].",
         ),
         (
             {"prior_correction": [np.nan, 0.5, 0.5]},
             ValueError,
-            "prior_correction must be finite and not negative; it is {'fail': nan, 'ok': 0.5, 'warn': 0.5}.",
+            "prior_correction must be finite and not negative; it is [nan, 0.5, 0.5].",
         ),
         (
             {"prior_correction": [0.5, 0.5]},
@@ -489,6 +499,63 @@ def test_numbers_that_read_uncorrected_probabilities_warn_once(data, decision):
     with pytest.warns(UncorrectedDecisionWarning) as caught:
         fitted.set_params(prior_correction=False)
     assert [(str(w.message), w.filename) for w in caught] == [(message, __file__)]
+
+
+def test_setting_what_changes_nothing_does_not_warn_again(data):
+    X, y = data
+    fitted = net(class_weight="balanced").fit(X, y)
+    with pytest.warns(UncorrectedDecisionWarning) as caught:
+        fitted.set_params(decision=0.3).set_params(decision=0.4).set_params(prior_correction=False).predict(X)
+    assert len(caught) == 1
+
+
+def test_a_correction_that_does_not_exist_is_not_advised(data):
+    with pytest.warns(UncorrectedDecisionWarning, match=r"\. Leave class_weight and sampling at None\.$"):
+        net(criterion=Unknown, class_weight="balanced", decision=0.3).fit(*data)
+    net(iterator_train__shuffle=False, decision=0.3).fit(*data)  # nothing is known, and nothing said
+
+
+@pytest.mark.parametrize(
+    ("parameters", "category"),
+    [
+        ({"class_weight": "balanced", "decision": 0.3}, UncorrectedDecisionWarning),
+        ({"class_weight": {1: 5}, "sampling": "over"}, CombinedRemedyWarning),
+    ],
+)
+def test_partial_fit_warns_when_a_second_class_comes(data, parameters, category):
+    X, y = data
+    fitted = net(**parameters).partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
+    with pytest.warns(category) as caught:
+        fitted.partial_fit(X, y).partial_fit(X, y)
+    assert len(caught) == 1
+
+
+def test_a_given_prior_lets_partial_fit_begin_with_one_class(data):
+    X, y = data
+    fitted = net(prior_correction={0: 0.5, 1: 0.5}).partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
+    with pytest.raises(ValueError, match="needs every class to have had a share in training"):
+        fitted.predict_proba(X)
+    assert np.isfinite(fitted.partial_fit(X, y).predict_proba(X)).all()
+
+
+@pytest.mark.parametrize(("sampling", "drawn"), [("under", [10 + 40, 10]), ("over", [50 + 40, 50])])
+def test_partial_fit_counts_the_rows_that_are_drawn(sampling, drawn):
+    rng = np.random.default_rng(0)
+    fitted = net(sampling=sampling)
+    fitted.partial_fit(rng.normal(size=(60, 3)), np.repeat([0, 1], [50, 10]), classes=[0, 1])
+    fitted.partial_fit(rng.normal(size=(40, 3)), np.zeros(40, dtype=int))
+    np.testing.assert_allclose(fitted.sampled_prior_, np.array(drawn) / sum(drawn))
+    np.testing.assert_allclose(fitted.class_prior_, [0.9, 0.1])
+
+
+@pytest.mark.parametrize("value", [0.5, "curve"])
+def test_a_threshold_decides_as_scikit_learn_does_at_every_probability(data, value):
+    X, y = data
+    fitted = net().fit(X, y)
+    for threshold in fitted.predict_proba(X)[:20, 1] if value == "curve" else [value]:
+        theirs = FixedThresholdClassifier(FrozenEstimator(fitted), threshold=float(threshold)).fit(X, y)
+        ours = fitted.set_params(decision=float(threshold)).predict(X)
+        np.testing.assert_array_equal(ours, theirs.predict(X))
 
 
 @pytest.mark.parametrize(

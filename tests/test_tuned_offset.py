@@ -140,7 +140,6 @@ def test_two_jobs_find_what_one_job_finds():
     np.testing.assert_array_equal(one.class_offsets_, two.class_offsets_)
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true:UserWarning")
 def test_a_fold_may_lack_a_class():
     X, y = skewed(300, 3)
     y[y == 2] = 1
@@ -178,6 +177,71 @@ def test_a_tree_with_probabilities_of_0_and_1_is_tuned():
     X, y = skewed(300, 3)
     model = tuned(DecisionTreeClassifier(random_state=0)).fit(X, y)
     assert np.isfinite(model.decision_function(X)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+def test_predict_delivers_the_best_score_where_probabilities_are_tied(n_classes, seed):
+    X, y = make_classification(400, n_informative=6, n_classes=n_classes, random_state=seed, flip_y=0.15)
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(X[:200], y[:200])
+    model = tuned(tree, cv="prefit", refit=False).fit(X[200:], y[200:])
+    assert balanced_accuracy_score(y[200:], model.predict(X[200:])) == pytest.approx(model.best_score_, abs=1e-12)
+
+
+def test_an_offset_beyond_every_probability_is_found():
+    X = np.repeat([[0.0], [1.0], [2.0]], 50, axis=0)
+    y = np.concatenate([np.repeat([0, 1], [n, 50 - n]) for n in (45, 35, 25)])
+    model = tuned(DecisionTreeClassifier().fit(X, y), cv="prefit", refit=False, scoring="recall").fit(X, y)
+    assert model.best_score_ == 1
+    assert (model.predict(X) == 1).all()
+
+
+def test_without_a_scoring_it_is_the_estimators_accuracy():
+    X, y = skewed(300, 3)
+    assert tuned(scoring=None).fit(X, y).best_score_ == tuned(scoring="accuracy").fit(X, y).best_score_
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_of_offsets_on_the_way_do_not_warn():
+    X, y = skewed(300, 3)
+    tuned(scoring="precision_macro").fit(X, y)
+
+
+def sees_probabilities(estimator, X, y):
+    return estimator.predict_proba(X).mean()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"scoring": ["f1", "accuracy"]}, "scoring must be one name or callable; it is ['f1', 'accuracy']."),
+        (
+            {"scoring": sees_probabilities},
+            "scoring must look at predicted labels, which offsets change; it looks at predict_proba.",
+        ),
+        ({"cv": []}, "cv must give at least one split; it gives none."),
+    ],
+    ids=["list", "of probabilities", "no split"],
+)
+def test_a_scoring_or_cv_that_can_not_be_tuned_on_raises(parameters, message):
+    X, y = skewed(300, 3)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        tuned(**parameters).fit(X, y)
+    assert str(raised.value) == message
+
+
+def test_a_scoring_that_is_nan_raises():
+    X, y = skewed(300, 3)
+    with pytest.raises(ValueError, match=r"scoring must give a finite score; .* gives nan"):
+        tuned(scoring=lambda estimator, X, y: np.nan).fit(X, y)
+
+
+def test_labels_that_a_prefit_estimator_does_not_know_raise():
+    X, y = skewed(300, 3)
+    for known in (y > 0, y < 2):
+        fitted = LogisticRegression().fit(X[known], y[known])
+        with pytest.raises(ValueError, match=r"y has labels that are not in the estimator's classes_: \[[02]\]"):
+            tuned(fitted, cv="prefit", refit=False).fit(X, y)
 
 
 @pytest.mark.parametrize(
