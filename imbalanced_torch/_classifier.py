@@ -667,6 +667,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     # Prediction
 
     def _prediction(self) -> Prediction:
+        if "net_" not in vars(self):
+            check_is_fitted(self)  # raises
         return resolve_prediction(
             self.prior_correction,
             self.decision,
@@ -686,9 +688,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         with own_random_state():
-            logits = self.net_.logits(Rows(X, dtype=self.net_.dtype))
-        bad = ~torch.isfinite(logits)
-        if bad.any():
+            logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
+        if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
+            bad = ~torch.isfinite(logits)
             raise ValueError(
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
                 f"{len(bad)} rows; X may be far out of the range of training."
@@ -715,7 +717,6 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError
             If `decision` or `prior_correction` are not what they must be.
         """
-        check_is_fitted(self)
         prediction = self._prediction()
         scores = prediction.scores(self.net_.criterion_, self._logits(X)).cpu().numpy()
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -733,12 +734,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     @torch.no_grad()
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
-        check_is_fitted(self)
-        return self._log_proba(X).cpu().numpy()
-
-    def _log_proba(self, X: Any) -> torch.Tensor:
         prediction = self._prediction()
-        return prediction.log_proba(self.net_.criterion_, self._logits(X))
+        return prediction.log_proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
 
     @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -752,8 +749,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n, K), columns in the order of `classes_`
         """
-        check_is_fitted(self)
-        return self._log_proba(X).exp().cpu().numpy()
+        prediction = self._prediction()
+        return prediction.proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
 
     # What is known after `fit`
 

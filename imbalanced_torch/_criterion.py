@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from imbalanced_torch._hyperparameters import choose
 from imbalanced_torch._keywords import check_keywords
@@ -51,11 +52,14 @@ class WeightedCriterion(nn.Module):
         super().__init__()
         self.criterion = criterion
         self.counts_given = counts_given
+        #: Whether every class weighs 1.
+        self.equal = True
         self.register_buffer("class_weight", torch.ones(n_classes, dtype=torch.float64))
 
     def set_classes(self, class_weight: np.ndarray, class_counts: np.ndarray) -> None:
         """Set the weights and, for a criterion that holds `class_counts`, the rows sampled, shape (K,), in place."""
         self.class_weight.copy_(torch.from_numpy(class_weight))
+        self.equal = bool((class_weight == 1).all())
         if isinstance(getattr(self.criterion, "class_counts", None), torch.Tensor) and not self.counts_given:
             self.criterion.class_counts.copy_(torch.from_numpy(class_counts))
 
@@ -68,11 +72,15 @@ class WeightedCriterion(nn.Module):
         self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the batch's loss, a scalar."""
-        losses = self.row_losses(logits, codes)
-        weights = self.class_weight.to(losses.dtype)[codes]
+        weights = None if self.equal else self.class_weight.to(logits.dtype)[codes]
         if sample_weight is not None:
-            weights = weights * sample_weight.to(losses.dtype)
-        return (weights * losses).sum() / len(losses)
+            sample_weight = sample_weight.to(logits.dtype)
+            weights = sample_weight if weights is None else weights * sample_weight
+        if type(self.criterion) is nn.BCEWithLogitsLoss:  # torch's mean of weighted losses is ours: one call for all
+            f = log_odds(logits)
+            return binary_cross_entropy_with_logits(f, codes.to(f.dtype), weights)
+        losses = self.row_losses(logits, codes)
+        return losses.mean() if weights is None else (weights * losses).mean()
 
     def log_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Return log probabilities at the prior that the net is trained under, shape (n, K)."""
@@ -85,6 +93,11 @@ class WeightedCriterion(nn.Module):
         if proba.ndim == 1:
             proba = torch.stack([1 - proba, proba], dim=1)
         return torch.log(proba.clamp_min(torch.finfo(proba.dtype).tiny))
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Whether the logits of two classes differ by the log-odds of their probabilities."""
+        return not hasattr(self.criterion, "log_probabilities") and not hasattr(self.criterion, "probabilities")
 
     def start_logits(self, prior: np.ndarray) -> torch.Tensor:
         """Return logits, shape (K,), that stand for probabilities equal to a prior of shape (K,)."""

@@ -36,13 +36,17 @@ class Threshold:
     threshold: float
     reads: Reads = "probabilities"
 
-    def scores(self, log_values: torch.Tensor) -> torch.Tensor:
-        """Return the log-odds of the class less those of the threshold, and 0 for the other; shape (n, 2)."""
+    def scores(self, log_values: torch.Tensor, proba: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the log-odds of the class less those of the threshold, and 0 for the other; shape (n, 2).
+
+        `proba` are the probabilities to the last bit, as users see them.
+        """
+        proba = log_values.exp() if proba is None else proba
         own, other = log_values[:, self.code], log_values[:, 1 - self.code]
         above = own - other - (np.log(self.threshold) - np.log1p(-self.threshold))
         # Rounding must not decide at the threshold itself, where thresholds of a ROC curve stand.
         tiny = torch.finfo(above.dtype).tiny
-        above = torch.where(own.exp() >= self.threshold, above.clamp_min(tiny), above.clamp_max(-tiny))
+        above = torch.where(proba[:, self.code] >= self.threshold, above.clamp_min(tiny), above.clamp_max(-tiny))
         scores = torch.zeros_like(log_values)
         scores[:, self.code] = above
         return scores

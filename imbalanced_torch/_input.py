@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from imbalanced_torch._rows import n_rows, row_shape
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: Labels that are turned into codes at once.
 _CHUNK = 1 << 20
 
@@ -26,6 +27,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
 
     `reset` takes the columns as they are and stores them on the estimator; else they must be those of `fit`.
     """
+    if not reset and _is_as_in_fit(estimator, X, allow_nan):
+        return X
     finite: Any = "allow-nan" if allow_nan else True
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
@@ -58,6 +61,23 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             f"{estimator.row_shape_}."
         )
     return checked
+
+
+def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
+    """Whether X is an array that passes every check: what scikit-learn's take for one row is more than a small net."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in _FLOATS
+        and X.ndim > 1
+        and X.shape[1:] == estimator.row_shape_
+        and len(X) > 0
+        and not hasattr(estimator, "feature_names_in_")
+        and (allow_nan or bool(np.isfinite(_sum(X))))
+    )
+
+
+def _sum(X: np.ndarray) -> float:
+    return torch.from_numpy(X).sum().item() if X.flags.writeable and X.flags.c_contiguous else X.sum()
 
 
 def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -> Any:
@@ -121,7 +141,8 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
 
 def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
     """Return the codes of labels, in few bytes; raise for a label that is not in `classes`, which `source` gave."""
-    codes = np.empty(len(y), dtype=np.min_scalar_type(len(classes) - 1))
+    few = [dtype for dtype in (np.uint8, np.int16, np.int32) if len(classes) - 1 <= np.iinfo(dtype).max]
+    codes = np.empty(len(y), dtype=few[0])
     for start in range(0, len(y), _CHUNK):
         part = y[start : start + _CHUNK]
         found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)

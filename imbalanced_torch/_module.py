@@ -45,7 +45,7 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = []
         for size_in, size_out in pairwise([n_features, *hidden_sizes]):
             layers += [nn.Linear(size_in, size_out), activation()]
             if dropout:
@@ -60,7 +60,7 @@ class MLP(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...)."""
-        return self.output(self.hidden(X))
+        return self.output(self.hidden(X.flatten(1) if X.ndim > 2 else X))
 
 
 def sizes_asked_for(

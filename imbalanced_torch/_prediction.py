@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from imbalanced_torch._criterion import WeightedCriterion
-from imbalanced_torch._decision import Decision, Greatest, resolve_decision
-from imbalanced_torch._logits import every_logit
-from imbalanced_torch._prior import correct_prior, correctable, resolve_prior_correction, shown
+from imbalanced_torch._decision import Decision, Greatest, Threshold, resolve_decision
+from imbalanced_torch._logits import every_logit, log_odds
+from imbalanced_torch._prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
 
 
 class UncorrectedDecisionWarning(UserWarning):
@@ -34,8 +34,20 @@ class Prediction:
         """Return log probabilities, shape (n, K), for logits of shape (n,), (n, 1) or (n, K)."""
         return self._at(self.target, criterion.log_proba(logits))
 
+    def proba(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
+        """Return probabilities, shape (n, K)."""
+        if len(self.class_prior) == 2 and criterion.logits_are_log_odds:  # two sigmoids take a fifth of a softmax
+            odds = log_odds(logits)
+            if self.target is not None:
+                ratio = log_ratio(self.effective_prior, self.target)
+                odds = odds + (ratio[1] - ratio[0])
+            return torch.stack([torch.sigmoid(-odds), torch.sigmoid(odds)], dim=1)
+        return self.log_proba(criterion, logits).exp()
+
     def scores(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
         """Return a score for each class, shape (n, K), the greatest of which wins."""
+        if isinstance(self.decision, Threshold):
+            return self.decision.scores(self.log_proba(criterion, logits), self.proba(criterion, logits))
         if self.decision.reads == "logits":
             values = every_logit(logits)
         elif self.decision.reads == "probabilities":

@@ -120,10 +120,15 @@ def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarr
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 14 (2002).
     """
-    shift = np.full(len(target), -np.inf)
+    return torch.log_softmax(log_proba + torch.as_tensor(log_ratio(trained, target)).to(log_proba), dim=1)
+
+
+def log_ratio(trained: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return log target_c / trained_c, shape (K,), -inf where the target is 0."""
+    ratio = np.full(len(target), -np.inf)
     there = target > 0
-    shift[there] = np.log(target[there]) - np.log(trained[there])
-    return torch.log_softmax(log_proba + torch.as_tensor(shift, dtype=log_proba.dtype, device=log_proba.device), dim=1)
+    ratio[there] = np.log(target[there]) - np.log(trained[there])
+    return ratio
 
 
 def correctable(trained: np.ndarray, target: np.ndarray) -> bool:

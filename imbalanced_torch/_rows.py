@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,46 +55,72 @@ class Rows(Dataset[Any]):
 
     def __getitem__(self, position: Any) -> tuple[Any, Target]:
         """Return X and target of one row."""
-        return self._rows(np.asarray(position))
+        X, target = self.batch([int(position)])
+        return _only(X), _only(target)
 
     def batch(self, positions: Any) -> tuple[Any, Target]:
         """Return X and targets of several rows."""
-        return self._rows(np.asarray(positions))
+        places = torch.as_tensor(positions)
+        if self.resident is not None:
+            places = places.to(self.resident[0].device)
+            X, codes, *weights = (values.index_select(0, places) for values in self.resident)
+            return X, (codes, weights[0]) if weights else codes
+        X = self._inputs(places)
+        if self._codes is None:
+            return X, torch.zeros(len(places), dtype=torch.int64)
+        codes = self._codes.index_select(0, places).long()
+        if self.sample_weight is None:
+            return X, codes
+        floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
+        return X, (codes, torch.as_tensor(self.sample_weight[places.numpy()], dtype=floating))
 
     __getitems__ = batch  # what data loaders ask for, where it is there
 
     def inputs(self, part: slice) -> Any:
         """Return X of consecutive rows, without a copy where X is an array of the right dtype."""
         if self.index is None and isinstance(self.X, np.ndarray):
-            return self._tensor(self.X[part])
-        return self._inputs(np.arange(*part.indices(len(self))))
+            return self._tensor(self.X[part]) if self._view is None else self._cast(self._view[part])
+        return self._inputs(torch.arange(*part.indices(len(self))))
 
     def stay_on(self, device: torch.device) -> None:
         """Move X, codes and weights to a GPU, to stay, if X is an array that takes at most half of what is free."""
-        if self.resident is None and isinstance(self.X, np.ndarray) and self.codes is not None:
-            dtype = self.dtype or torch.as_tensor(self.X[:0]).dtype
-            if self.X.size * dtype.itemsize <= torch.cuda.mem_get_info(device)[0] / 2:
-                X = torch.as_tensor(self.X).to(device, dtype)
-                X = X if self.index is None else X[torch.as_tensor(self.index, device=device)]
+        if self.resident is None and self._view is not None and self._codes is not None:
+            dtype = self.dtype or self._view.dtype
+            if self._view.numel() * dtype.itemsize <= torch.cuda.mem_get_info(device)[0] / 2:
+                X = self._view.to(device, dtype)
+                X = X if self._index is None else X.index_select(0, self._index.to(device))
                 weights = [] if self.sample_weight is None else [torch.as_tensor(self.sample_weight).to(X)]
-                self.resident = (X, torch.as_tensor(self.codes.astype(np.int64), device=device), *weights)
+                self.resident = (X, self._codes.to(device).long(), *weights)
 
-    def _rows(self, positions: np.ndarray) -> tuple[Any, Target]:
-        if self.resident is not None:
-            place = torch.as_tensor(positions, device=self.resident[0].device)
-            X, codes, *weights = (values[place] for values in self.resident)
-            return X, (codes, weights[0]) if weights else codes
-        X = self._inputs(positions)
-        if self.codes is None:
-            return X, torch.zeros(positions.shape, dtype=torch.int64)
-        codes = torch.as_tensor(self.codes[positions].astype(np.int64))
-        if self.sample_weight is None:
-            return X, codes
-        floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
-        return X, (codes, torch.as_tensor(self.sample_weight[positions], dtype=floating))
+    # Views as tensors, made once, without a copy
 
-    def _inputs(self, positions: np.ndarray) -> Any:
-        return self._gather(self.X, positions if self.index is None else self.index[positions])
+    @cached_property
+    def _view(self) -> torch.Tensor | None:
+        """X, where it is an array of a type that torch gathers rows of."""
+        if not isinstance(self.X, np.ndarray) or self.X.dtype not in _GATHERED:  # of this machine's byte order
+            return None
+        try:
+            if self.X.flags.writeable:
+                return torch.from_numpy(self.X)
+            with warnings.catch_warnings():  # torch warns of read-only memory, in which nothing is written
+                warnings.simplefilter("ignore")
+                return torch.from_numpy(self.X)
+        except ValueError:  # negative strides
+            return None
+
+    @cached_property
+    def _codes(self) -> torch.Tensor | None:
+        return None if self.codes is None else torch.from_numpy(self.codes)
+
+    @cached_property
+    def _index(self) -> torch.Tensor | None:
+        return None if self.index is None else torch.from_numpy(self.index)
+
+    def _inputs(self, places: torch.Tensor) -> Any:
+        places = places if self._index is None else self._index.index_select(0, places)
+        return (
+            self._cast(self._view.index_select(0, places)) if self._view is not None else self._gather(self.X, places)
+        )
 
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""
@@ -108,29 +136,32 @@ class Rows(Dataset[Any]):
             None if self.sample_weight is None else self.sample_weight[positions],
         )
 
-    def _gather(self, X: Any, rows: np.ndarray) -> Any:
+    def _gather(self, X: Any, places: torch.Tensor) -> Any:
         if isinstance(X, Mapping):
-            return {key: self._gather(values, rows) for key, values in X.items()}
+            return {key: self._gather(values, places) for key, values in X.items()}
         if isinstance(X, np.ndarray):
-            return self._tensor(X.take(rows, axis=0))
+            return self._tensor(X.take(places.numpy(), axis=0))
         if sparse.issparse(X):
-            dense = X[np.atleast_1d(rows)].toarray()
-            return self._tensor(dense.reshape(*rows.shape, -1))
+            return self._tensor(X[places.numpy()].toarray())
         # A torch Dataset: its rows may be (x, y); y came beside it.
-        if rows.ndim == 0:
-            return self._cast(default_collate([_x_of(X[int(rows)])]), only_row=True)
-        return self._cast(default_collate([_x_of(X[row]) for row in rows.tolist()]))
+        return self._cast(default_collate([_x_of(X[place]) for place in places.tolist()]))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         if self.dtype is not None:  # in numpy, which knows types and byte orders that torch does not
             values = values.astype(_NUMPY[self.dtype], copy=False)
         return torch.as_tensor(values if values.flags.writeable else values.copy())  # torch warns of read-only memory
 
-    def _cast(self, values: Any, only_row: bool = False) -> Any:
+    def _cast(self, values: Any) -> Any:
         if isinstance(values, Mapping):
-            return {key: self._cast(value, only_row) for key, value in values.items()}
-        values = values[0] if only_row else values
-        return values if self.dtype is None else values.to(self.dtype)
+            return {key: self._cast(value) for key, value in values.items()}
+        return values if self.dtype is None or values.dtype == self.dtype else values.to(self.dtype)
+
+
+def _only(values: Any) -> Any:
+    """Return the only row of a batch."""
+    if isinstance(values, Mapping):
+        return {key: _only(value) for key, value in values.items()}
+    return tuple(map(_only, values)) if isinstance(values, tuple) else values[0]
 
 
 class OneByOne(Dataset[Any]):
@@ -166,6 +197,7 @@ def n_rows(X: Any) -> int:
     return X.shape[0] if sparse.issparse(X) else len(X)
 
 
+_GATHERED = tuple(map(np.dtype, ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1", "?")))
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,14 @@ from imbalanced_torch._streams import Batches
 #: Rows that are predicted, or validated, at once.
 CHUNK = 8192
 #: Methods of skorch's whose work is done here, or that are called from what is.
-_TRAINING = (
-    *("run_single_epoch", "train_step", "train_step_single", "infer", "get_loss", "on_batch_begin", "on_batch_end"),
-    *("on_grad_computed", "get_train_step_accumulator", "notify", "get_all_learnable_params"),
-    *("_step_optimizer", "_zero_grad_optimizer"),
+_TRAINING = frozenset(
+    (
+        *("run_single_epoch", "train_step", "train_step_single", "infer", "get_loss", "on_batch_begin", "on_batch_end"),
+        *("on_grad_computed", "get_train_step_accumulator", "notify", "get_all_learnable_params"),
+        *("_step_optimizer", "_zero_grad_optimizer"),
+    )
 )
-_PREDICTION = ("forward", "forward_iter", "evaluation_step", "infer", "get_dataset", "get_iterator")
+_PREDICTION = frozenset(("forward", "forward_iter", "evaluation_step", "infer", "get_dataset", "get_iterator"))
 
 
 class Loader:
@@ -86,42 +89,59 @@ def serves_training(net: Any, ours: type, iterator: Any) -> bool:
     )
 
 
-def _as_in(ours: type, net: Any, methods: tuple[str, ...]) -> bool:
-    return not vars(net).keys() & set(methods) and all(getattr(type(net), m) is getattr(ours, m) for m in methods)
+def serves_prediction(net: Any, ours: type) -> bool:
+    """Whether it does what skorch's `forward` would."""
+    return net.iterator_valid is DataLoader and _as_in(ours, net, _PREDICTION)
+
+
+def _as_in(ours: type, net: Any, methods: frozenset[str]) -> bool:
+    theirs: Any = type(net)  # a class can be hashed, whatever mypy thinks
+    return _class_as_in(ours, theirs, methods) and vars(net).keys().isdisjoint(methods)
+
+
+@cache
+def _class_as_in(ours: Any, theirs: Any, methods: frozenset[str]) -> bool:
+    return all(getattr(theirs, method) is getattr(ours, method) for method in methods)
 
 
 def train_epoch(net: Any, loader: Loader) -> None:
     """Train one epoch: what `run_single_epoch` and `train_step` do."""
     begin, computed, end = (_listeners(net, m) for m in ("on_batch_begin", "on_grad_computed", "on_batch_end"))
     module, criterion, optimizer = net.module_, net.criterion_, net.optimizer_
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     batches = net.history[-1]["batches"]
     net._set_training(True)
-    losses = []
-    for batch in loader:
+    losses = None
+    for i, batch in enumerate(loader):
         batches.append({})
         for callback in begin:
             callback.on_batch_begin(net, batch=batch, training=True)
         if begin or end:  # who may have predicted meanwhile
             net._set_training(True)
         X, target = batch
-        optimizer.zero_grad()
+        for parameter in parameters:  # what zero_grad does, without its profiling
+            parameter.grad = None
         y_pred = module(**X) if isinstance(X, dict) else module(X)
         codes, sample_weight = codes_and_weights(target)
         loss = criterion(first(y_pred), codes, sample_weight)
         loss.backward()
         for callback in computed:
-            parameters = TeeGenerator(net.get_all_learnable_params())
-            callback.on_grad_computed(net, named_parameters=parameters, batch=batch, training=True)
+            named = TeeGenerator(net.get_all_learnable_params())
+            callback.on_grad_computed(net, named_parameters=named, batch=batch, training=True)
         optimizer.step()
         batches[-1]["train_batch_size"] = len(codes)
-        losses.append(loss.detach())
-        if end:
+        if end or loss.is_cpu:
             batches[-1]["train_loss"] = loss.item()
-            for callback in end:
-                callback.on_batch_end(net, batch=batch, training=True, loss=loss, y_pred=y_pred)
-    for record, value in zip(batches, torch.stack(losses).tolist() if losses else [], strict=True):
-        record["train_loss"] = value  # read once, so that a GPU need not wait at each batch
-    net.history.record("train_batch_count", len(losses))
+        else:  # read once, so that the GPU need not wait at each batch
+            losses = torch.empty(len(loader), device=loss.device) if losses is None else losses
+            losses[i] = loss.detach()
+        for callback in end:
+            callback.on_batch_end(net, batch=batch, training=True, loss=loss, y_pred=y_pred)
+        del loss, y_pred  # their memory serves the next batch, while it is in the cache
+    if losses is not None:
+        for record, value in zip(batches, losses.tolist(), strict=True):
+            record["train_loss"] = value
+    net.history.record("train_batch_count", len(batches))
 
 
 def _listeners(net: Any, method: str) -> list[Any]:
@@ -130,24 +150,23 @@ def _listeners(net: Any, method: str) -> list[Any]:
     return [callback for _, callback in net.callbacks_ if getattr(type(callback), method, None) is not idle]
 
 
-def logits_of(net: Any, ours: type, rows: Rows) -> torch.Tensor:
+def logits_of(net: Any, rows: Rows) -> torch.Tensor:
     """Return the module's logits in evaluation mode, on the CPU: what `forward` does."""
-    if not _as_in(ours, net, _PREDICTION) or net.get_params_for("iterator_valid"):
-        return first(net.forward(rows))
-    module, device = net.module_, torch.device("cpu" if net.device is None else net.device)
-    module.eval()
-    logits, n = None, len(rows)
+    module, device, n = net.module_, torch.device("cpu" if net.device is None else net.device), len(rows)
+    if module.training:
+        module.eval()
+    buffer: Any = None
     with torch.no_grad():
         for start in range(0, n, CHUNK):
             X = rows.inputs(slice(start, min(start + CHUNK, n)))
             X = X if device.type == "cpu" else _moved(X, device)
-            part = first(module(**X) if isinstance(X, dict) else module(X))
+            logits = first(module(**X) if isinstance(X, dict) else module(X))
             if n <= CHUNK:
-                return part.cpu()
-            if logits is None:  # one buffer: many small arrays would fragment the heap
-                logits = part.new_empty((n, *part.shape[1:]), device="cpu")
-            logits[start : start + len(part)] = part
-    return logits if logits is not None else torch.empty(0)
+                return logits.cpu()
+            if buffer is None:  # one for all: many small arrays would fragment the heap
+                buffer = logits.new_empty((n, *logits.shape[1:]), device="cpu")
+            buffer[start : start + CHUNK] = logits
+    return buffer
 
 
 class BatchMean(PassthroughScoring):
