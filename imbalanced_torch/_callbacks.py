@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
-from skorch.callbacks import BatchScoring, Callback, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EpochScoring, PrintLog
 
 from imbalanced_torch._rows import Rows, codes_and_weights
 
@@ -56,6 +56,14 @@ class Stopping(Callback):
         if self.best_weights_ is not None and self.best_epoch_ != net.history[-1, "epoch"]:
             net.module_.load_state_dict(self.best_weights_)
         self.best_weights_ = None
+
+
+class Print(PrintLog):
+    """skorch's PrintLog, which makes its table for nobody where `verbose` is 0."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if net.verbose or self.sink is not print:
+            super().on_epoch_end(net, **kwargs)
 
 
 def copied(callbacks: Any) -> Any:

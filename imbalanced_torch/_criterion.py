@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from imbalanced_torch._hyperparameters import choose
+from imbalanced_torch._hyperparameters import accepted_by, choose
 from imbalanced_torch._keywords import check_keywords
 from imbalanced_torch._logits import every_logit, log_odds
 from imbalanced_torch._losses import LOSSES, RowLoss
@@ -157,7 +156,8 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
     counts_given = "class_counts" in parameters or isinstance(criterion, nn.Module)
     if isinstance(criterion, type) and issubclass(criterion, nn.Module):
         check_keywords("criterion", criterion, parameters)
-        accepted = inspect.signature(criterion).parameters
+        maker: Any = criterion
+        accepted = accepted_by(maker)
         if "reduction" in accepted:
             parameters = {**parameters, "reduction": "none"}
         if "class_counts" in accepted and not counts_given:

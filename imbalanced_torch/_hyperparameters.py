@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -33,6 +35,12 @@ class Parameters:
 def parameters_of(thing: Any) -> dict[str, Any]:
     """Return the parameters of an object that may have some."""
     return thing.get_params() if hasattr(thing, "get_params") and not isinstance(thing, type) else {}
+
+
+@lru_cache(maxsize=128)
+def accepted_by(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or function; raise TypeError or ValueError where nothing is known about it."""
+    return inspect.signature(target).parameters
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from imbalanced_torch._hyperparameters import did_you_mean
+from imbalanced_torch._hyperparameters import accepted_by, did_you_mean
 
 #: Parts of the net that take parameters after a double underscore.
 PREFIXES = ("module", "criterion", "optimizer", "iterator_train", "iterator_valid", "callbacks", "compile")
@@ -69,7 +69,7 @@ def check_names(names: Iterable[str], known: Iterable[str], net_class: type, val
 def check_keywords(prefix: str, target: Any, names: Iterable[str], extra: Iterable[str] = ()) -> None:
     """Raise ValueError if a class or factory has no parameter of one of these names."""
     try:
-        parameters = inspect.signature(target).parameters.values()
+        parameters = accepted_by(target).values()
     except (TypeError, ValueError):  # nothing is known about it
         return
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

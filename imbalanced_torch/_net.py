@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._callbacks import Stopping, score_in_labels
+from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
 from imbalanced_torch._criterion import check_row_losses
+from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._randomness import sub_seed
@@ -100,7 +100,7 @@ class ImbalancedNet(NeuralNet):
             ("valid_loss", BatchMean("valid_loss")),
             ("valid_log_loss", BatchMean("valid_log_loss")),
             ("valid_log_loss_corrected", BatchMean("valid_log_loss_corrected")),
-            ("print_log", PrintLog()),
+            ("print_log", Print()),
         ]
 
     def initialize_callbacks(self) -> ImbalancedNet:
@@ -155,7 +155,7 @@ class ImbalancedNet(NeuralNet):
         if _can_be_fused(self.optimizer, kwargs, args[0], self.device):
             kwargs["fused"] = True
         bias = self._output_bias()
-        parameters = inspect.signature(self.optimizer).parameters
+        parameters = accepted_by(self.optimizer)
         default = parameters["weight_decay"].default if "weight_decay" in parameters else 0
         if bias is None or not kwargs.get("weight_decay", default) or "optimizer__param_groups" in vars(self):
             return args, kwargs
@@ -284,7 +284,7 @@ class ImbalancedNet(NeuralNet):
         shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
         batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else CHUNK)
         batch_size = len(dataset) if batch_size == -1 else batch_size
-        accepted = inspect.signature(iterator).parameters
+        accepted = accepted_by(iterator)
         if "generator" in accepted:  # without one, a loader would draw from the global one
             seed = sub_seed(self.seed, len(self.history))
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
@@ -324,7 +324,7 @@ class ImbalancedNet(NeuralNet):
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
         """Bring weights, optimizer and history back if further training raises; wake what rests in either case."""
-        parts = [self.module_, self.criterion_, self.optimizer_]
+        parts = [self.module_, self.criterion_, self.optimizer_] if self.history else []  # a new net is thrown away
         states, epochs = [copy.deepcopy(part.state_dict()) for part in parts], len(self.history)
         try:
             yield

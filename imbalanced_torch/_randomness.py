@@ -39,7 +39,12 @@ def own_random_state() -> Iterator[None]:
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generator and keep other threads from it until the end of the block."""
     with _lock:
-        torch.manual_seed(seed)
+        # torch.manual_seed also asks for every kind of device that is not there, which takes as long as a small net.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
+        if torch.backends.mps.is_available():
+            torch.mps.manual_seed(seed)
         yield
 
 

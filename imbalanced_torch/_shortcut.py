@@ -6,7 +6,6 @@ overrides a step, or brings an iterator, settings of a loader or an optimizer th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -18,6 +17,7 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
+from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import first
 from imbalanced_torch._rows import Rows, codes_and_weights
 from imbalanced_torch._streams import Batches
@@ -77,7 +77,7 @@ def serves_loading(iterator: type, parameters: dict[str, Any]) -> bool:
 
 def serves_training(net: Any, ours: type, iterator: Any) -> bool:
     """Whether the shortcut does what skorch's loop would."""
-    closure = inspect.signature(net.optimizer_.step).parameters.get("closure")
+    closure = accepted_by(type(net.optimizer_).step).get("closure")
     return (
         isinstance(iterator, Loader)
         and _as_in(ours, net, _TRAINING)
@@ -110,7 +110,8 @@ def train_epoch(net: Any, loader: Loader) -> None:
     module, criterion, optimizer = net.module_, net.criterion_, net.optimizer_
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     batches = net.history[-1]["batches"]
-    net._set_training(True)
+    if not module.training or net.resting_:
+        net._set_training(True)
     losses = None
     for i, batch in enumerate(loader):
         batches.append({})
