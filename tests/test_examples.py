@@ -84,14 +84,19 @@ def test_the_reader_gives_keels_sets(name, shape, n_numbers, counts):
 
 
 def test_the_main_example_prints_its_table_draws_its_picture_and_reports(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(strategies, "GRID", [{"net__class_weight": [None, "balanced"]}, {"net__sampling": ["batch"]}])
+    grid = [
+        {"net__decision": ["trained", "balanced"]},
+        {"net__class_weight": ["balanced"]},
+        {"net__sampling": ["batch"]},
+    ]
+    monkeypatch.setattr(strategies, "GRID", grid)
     X, y = load("hypothyroid")
     some = np.r_[np.flatnonzero(y == "hypothyroid"), np.flatnonzero(y == "negative")[:600]]
     monkeypatch.setattr(strategies, "load", lambda name: (X.iloc[some], y.iloc[some]))
     strategies.main(tmp_path / "strategies.png")
     out = capsys.readouterr().out
     rows = re.findall(
-        r"^(plain|plain, threshold = prior|class_weight=balanced|sampling=batch)  +[.\d ]+$", out, re.MULTILINE
+        r"^(plain|plain, decision=balanced|class_weight=balanced|sampling=batch)  +[.\d ]+$", out, re.MULTILINE
     )
     assert len(rows) == 4
     assert "macro avg" in out
