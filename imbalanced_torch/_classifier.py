@@ -25,7 +25,7 @@ from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
-from imbalanced_torch._module import MLP, sizes_asked_for
+from imbalanced_torch._module import MLP, last_layer, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
@@ -38,8 +38,6 @@ from imbalanced_torch._schedule import Schedule, resolve_schedule
 _EARLY_STOPPING_ROWS = 10_000
 #: Hyperparameters that may be objects with parameters of their own.
 _MAY_BE_OBJECTS = ("class_weight", "sampling", "schedule")
-#: Parameters of the net's parts that take effect when the net is made.
-_MADE_ONCE = ("module__", "criterion__", "optimizer__", "compile")
 #: Parameters that act on what a trained net predicts.
 _AT_PREDICTION = ("prior_correction", "decision")
 #: What each random stream of a fit is keyed by.
@@ -96,12 +94,12 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
-        1.0 gives every strategy as many steps.
+        1.0 gives every strategy as many rows, and so as many steps.
     optimizer : torch optimizer class, default=torch.optim.Adam
     lr : float, default=1e-3
     max_epochs : int, default=50
     batch_size : int, default=64
-        Rows in a batch; -1 takes all in one. A last batch of one row joins the one before.
+        Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out rows and stop on the log loss of the prior-corrected probabilities, with the best epoch's
         weights restored. "auto" does above 10 000 rows.
@@ -460,21 +458,19 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             before=self.exposure_ if chunk and net is not None else None,
         )
         training.remedy, training.schedule, training.validation = remedy, schedule, validation
-        if training.sample_weight is not None:
-            training.sample_weight = training.sample_weight * remedy.sample_weight_scale
         if validation is not None and validation.sample_weight is not None:
             validation.sample_weight = validation.sample_weight / validation.sample_weight.mean()
 
         # The net, and its training.
+        continues = net is not None
         if net is None:
             net = self._make_net(training, classes, seed)
-        else:
-            self._check_continues(net)
         stopping = None
         if stop:
             plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.max_epochs)
             stopping = Stopping(self.n_iter_no_change, self.tol, after=plain_epochs)
         stage = remedy.at(1.0)
+        training.weight_scale = stage.weight_scale
         class_prior = stage.exposure.class_prior
         # Before every class has come, nothing can be corrected, and what is asked for matters at prediction only.
         all_came = class_prior.all()
@@ -489,6 +485,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if uncorrected(prediction) and not (chunk and hasattr(self, "net_") and self.exposure_.n_classes_come > 1):
             warn_uncorrected(prediction, self.decision, net.criterion_, classes, stacklevel=3)
         with net.unchanged_on_error():
+            if continues:
+                self._check_continues(net)
             net.learn_with(stage, prediction, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
             reseed(sub_seed(seed, _TRAINING, epochs_before))
@@ -502,6 +500,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self.best_epoch_ = stopping.best_epoch_ if stopping is not None and stopping.best_epoch_ else self.n_iter_
         if schedule is not None:
             stage = remedy.at(net.history[self.best_epoch_ - 1, "remedy_strength"])
+            net.be_at(stage)
         self.exposure_ = stage.exposure
         self.class_weight_ = stage.class_weight
         return self
@@ -607,10 +606,6 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self.max_epochs))
         criterion = resolve_criterion(self.criterion, len(classes), self._part("criterion"))
         criterion.set_classes(stage.class_weight, stage.class_counts)
-        start_prior = None
-        if not isinstance(module, nn.Module) and not np.isnan(stage.effective_prior).any():
-            start_prior = stage.exposure.population.sum() * stage.effective_prior + 0.5  # half a row more of each class
-            start_prior /= start_prior.sum()
         parts = {
             name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
         }
@@ -632,10 +627,12 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             dtype=training.dtype,
             seed=seed,
             example=(X, codes_and_weights(target)[0]),
-            start_prior=start_prior,
+            start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
         with seeded(sub_seed(seed, _INIT)):
             net.initialize()
+        if schedule is not None and schedule.retrains_head:
+            last_layer(net.module_)  # raises now rather than at the switch
         net.example = None
         net.origin_ = self._origin()
         return net
@@ -643,7 +640,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _origin(self) -> dict[str, Any]:
         """Return the parameters that a trained net can't change."""
         names = ("module", "criterion", "optimizer", "dtype", "device")
-        parts = {name: value for name, value in self._kwargs.items() if name.startswith(_MADE_ONCE)}
+        parts = {name: value for name, value in self._kwargs.items() if not name.startswith("iterator_")}
         return {**{name: getattr(self, name) for name in names}, **parts, "callbacks": self.callbacks}
 
     def _check_continues(self, net: ImbalancedNet) -> None:
@@ -659,6 +656,10 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             net.callbacks = copied(self.callbacks)
             net.initialize_callbacks()
             net.origin_ = now
+        for name in [name for name in vars(net) if name.startswith("iterator_") and "__" in name]:
+            delattr(net, name)
+        iterators = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **self._kwargs}
+        net.__dict__.update({name: value for name, value in iterators.items() if name.startswith("iterator_")})
         net.batch_size, net.verbose = self.batch_size, self.verbose
         if net.lr != self.lr:
             net.set_params(lr=self.lr)
@@ -709,8 +710,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n,) for two classes, or (n, K)
             "trained": logits. "argmax": log probabilities. "balanced": log probabilities at equal priors. Costs: minus
-            the expected costs. For two classes the score of `classes_[1]` less that of `classes_[0]`, which for a
-            threshold is the log-odds less those of the threshold.
+            the expected costs. For two classes the score of `classes_[1]` less that of `classes_[0]`; for a threshold,
+            and for costs where either mistake costs more than the right answer, the log-odds of the probability less
+            those of the threshold.
 
         Raises
         ------

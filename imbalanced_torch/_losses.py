@@ -66,8 +66,21 @@ class RowLoss(nn.Module, ABC):
         return torch.log_softmax(self.scores(every_logit(logits)), dim=1)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        """Return logits, shape (K,), that stand for these probabilities, or nearly, before anything is learned."""
-        return log_prior
+        """Return the logits, shape (K,), of least loss where nothing is known but the class prior."""
+        logits = log_prior.clone().requires_grad_()
+        every = torch.arange(len(log_prior))
+        optimizer: Any = torch.optim.LBFGS(
+            [logits], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+        )
+
+        def risk() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss: Any = log_prior.exp() @ self.row_losses(logits.expand(len(every), -1), every)
+            loss.backward()
+            return loss
+
+        optimizer.step(risk)
+        return logits.detach()
 
     @abstractmethod
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -317,9 +330,6 @@ class VSLoss(RowLoss):
                 [factors[1].log() + logsigmoid(-margins[:, 1]), factors[0].log() + logsigmoid(margins[:, 0])], dim=1
             )
         return self._factors(logits) * logits + self.adjustment(logits)
-
-    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        return log_prior - self.adjustment(log_prior[None])
 
 
 class AsymmetricLoss(RowLoss):

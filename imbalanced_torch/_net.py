@@ -17,11 +17,11 @@ from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
-from imbalanced_torch._criterion import check_row_losses
+from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
 from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer
 from imbalanced_torch._prediction import Prediction
-from imbalanced_torch._randomness import sub_seed
+from imbalanced_torch._randomness import seeded, sub_seed
 from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
 from imbalanced_torch._shortcut import (
@@ -136,12 +136,17 @@ class ImbalancedNet(NeuralNet):
             self.module_.to(self.dtype)
         if self.example is not None:  # before the optimizer, which needs the parameters of lazy layers
             self._try_module(*self.example)
+        if self.start_prior is not None:
+            self._start_at(self.criterion, self.start_prior)
+        return self
+
+    def _start_at(self, criterion: WeightedCriterion, prior: np.ndarray) -> None:
+        """Let the logits begin with a class prior, shape (K,)."""
         bias = self._output_bias()
-        if bias is not None and self.start_prior is not None:
-            start = self.criterion.start_logits(self.start_prior)
+        if bias is not None:
+            start = criterion.start_logits(prior)
             with torch.no_grad():
                 bias.copy_(start if len(bias) > 1 else start[1:] - start[:1])
-        return self
 
     def _output_bias(self) -> torch.nn.Parameter | None:
         """Return the bias of the logits where it starts at the log prior."""
@@ -178,9 +183,8 @@ class ImbalancedNet(NeuralNet):
 
     def learn_with(self, stage: Stage, prediction: Prediction, stopping: Stopping | None) -> None:
         """Set what the next call of `partial_fit` trains with."""
-        self.criterion_.set_classes(stage.class_weight, stage.class_counts)
         self.prediction_ = prediction
-        self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
+        self.be_at(stage)
         if stopping is not None:
             self.callbacks_.append(("stop_at_the_best_epoch", stopping))
 
@@ -201,19 +205,27 @@ class ImbalancedNet(NeuralNet):
         strength = schedule.strength(len(self.history) - 1, self.max_epochs)
         self.history.record("remedy_strength", strength)
         stage = dataset_train.remedy.at(strength)
+        dataset_train.weight_scale = stage.weight_scale
+        self.be_at(stage)
+        if schedule.retrains_head and strength == 1 and not self.resting_:
+            self._train_head_anew(stage)
+
+    def be_at(self, stage: Stage) -> None:
+        """Set what the loss makes of classes, and the prior that probabilities are at."""
         self.criterion_.set_classes(stage.class_weight, stage.class_counts)
         self.prediction_ = replace(self.prediction_, effective_prior=stage.effective_prior)
-        if schedule.retrains_head and strength == 1 and not self.resting_:
-            self._train_head_anew()
 
-    def _train_head_anew(self) -> None:
+    def _train_head_anew(self, stage: Stage) -> None:
         head: Any = last_layer(self.module_)
         self.resting_ = [part for part in self.module_.modules() if all(layer is not head for layer in part.modules())]
         own = set(head.parameters())
         self.frozen_ = [p for p in self.module_.parameters() if p.requires_grad and p not in own]
         for parameter in self.frozen_:
             parameter.requires_grad_(False)
-        head.reset_parameters()
+        with seeded(sub_seed(self.seed, len(self.history))):
+            head.reset_parameters()
+        if stage.start_prior is not None:
+            self._start_at(self.criterion_, stage.start_prior)
         for parameter in own:
             self.optimizer_.state.pop(parameter, None)
 
@@ -323,7 +335,8 @@ class ImbalancedNet(NeuralNet):
 
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
-        """Bring weights, optimizer and history back if further training raises; wake what rests in either case."""
+        """Bring everything back if further training raises; in either case wake what rests and end early stopping."""
+        before = dict(vars(self))
         parts = [self.module_, self.criterion_, self.optimizer_] if self.history else []  # a new net is thrown away
         states, epochs = [copy.deepcopy(part.state_dict()) for part in parts], len(self.history)
         try:
@@ -332,11 +345,15 @@ class ImbalancedNet(NeuralNet):
             for part, state in zip(parts, states, strict=True):
                 part.load_state_dict(state)
             del self.history[epochs:]
+            if parts:
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
         finally:
             for parameter in self.frozen_:
                 parameter.requires_grad_(True)
             self.resting_, self.frozen_ = [], []
+            self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
 
 
 def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:

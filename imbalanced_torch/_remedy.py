@@ -28,10 +28,20 @@ class Stage:
     class_weight: np.ndarray
     #: Rows of each class that are sampled, weighted by sample weight.
     class_counts: np.ndarray
+    #: What brings sample weights to mean 1 over what the loss sees.
+    weight_scale: float
 
     @property
     def effective_prior(self) -> np.ndarray:
         return self.exposure.effective_prior(self.class_weight)
+
+    @property
+    def start_prior(self) -> np.ndarray | None:
+        """The effective prior with half a row more of each class; None where it is not known."""
+        if np.isnan(self.effective_prior).any():
+            return None
+        counts = self.exposure.population.sum() * self.effective_prior + 0.5
+        return counts / counts.sum()
 
 
 class Remedy:
@@ -47,7 +57,7 @@ class Remedy:
     classes : array of shape (K,)
         The labels.
     batch_size : int
-        -1 takes all rows in one batch.
+        -1 takes all rows of an epoch in one batch.
     known : bool
         Whether the rows come as `sampling` says; a sampler of the user's makes the sampled and effective prior unknown.
     scheduled : bool
@@ -77,7 +87,8 @@ class Remedy:
         self.known = known
         self.before = before
         self.n_rows = len(codes)
-        batch_size = self.n_rows if batch_size == -1 else batch_size
+        self.in_one_batch = batch_size == -1
+        batch_size = self.n_rows if self.in_one_batch else batch_size
         rows = RowsByClass(codes, len(classes), generator)
         strategy = resolve_sampling(sampling, classes)
         self.stream: RowStream = Natural(rows)
@@ -94,8 +105,6 @@ class Remedy:
         self.weight_sums = np.bincount(codes, weights=sample_weight, minlength=len(classes)).astype(float)
         self.weighting = resolve_class_weight(class_weight, classes)
         stage = self.at(1.0)
-        #: What brings sample weights to mean 1 over what the loss sees.
-        self.sample_weight_scale = self._exposure().n_rows / stage.class_counts.sum()
         if (
             (before is None or before.n_classes_come < 2)
             and self.weighting.costs
@@ -109,6 +118,8 @@ class Remedy:
         if isinstance(self.stream, Mixture):
             self.stream.strength = strength
             self.batches.length = epoch_length(self.epoch_size, self.stream, self.n_rows)
+        if self.in_one_batch and self.stream.batch_size is None:
+            self.batches.batch_size = self.batches.length
         exposure = self._exposure()
         counts = exposure.counts_seen
         weights = class_weights(self.weighting, exposure.population, counts, self.classes)
@@ -116,7 +127,7 @@ class Remedy:
         if not self.known:
             unknown = np.full(len(self.classes), np.nan)
             exposure = replace(exposure, drawn=unknown, seen=unknown)
-        return Stage(exposure, weights, counts)
+        return Stage(exposure, weights, counts, weight_scale=exposure.n_rows / counts.sum())
 
     def _exposure(self) -> Exposure:
         exposure = Exposure.of(self.row_counts, self.weight_sums, self.stream.shares, self.batches.length)

@@ -47,6 +47,8 @@ class Rows(Dataset[Any]):
         self.codes = codes
         self.sample_weight = sample_weight
         self.dtype = dtype
+        #: What multiplies the sample weights.
+        self.weight_scale = 1.0
         #: X, codes and sample weights on a GPU, where they stay.
         self.resident: tuple[torch.Tensor, ...] | None = None
 
@@ -64,7 +66,7 @@ class Rows(Dataset[Any]):
         if self.resident is not None:
             places = places.to(self.resident[0].device)
             X, codes, *weights = (values.index_select(0, places) for values in self.resident)
-            return X, (codes, weights[0]) if weights else codes
+            return X, (codes, self.weight_scale * weights[0]) if weights else codes
         X = self._inputs(places)
         if self._codes is None:
             return X, torch.zeros(len(places), dtype=torch.int64)
@@ -72,7 +74,8 @@ class Rows(Dataset[Any]):
         if self.sample_weight is None:
             return X, codes
         floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
-        return X, (codes, torch.as_tensor(self.sample_weight[places.numpy()], dtype=floating))
+        weights = self.weight_scale * self.sample_weight[places.numpy()]
+        return X, (codes, torch.as_tensor(weights, dtype=floating))
 
     __getitems__ = batch  # what data loaders ask for, where it is there
 
@@ -235,8 +238,9 @@ def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torc
             found = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
         except TypeError:
             found = torch.bool
-    if found not in _NUMPY:
-        raise ValueError(f'dtype must be "auto", None or one of {[str(known) for known in _NUMPY]}; it is {dtype!r}.')
+    accepted = [known for known in _NUMPY if known != torch.float16]  # in which Adam's epsilon is 0
+    if found not in accepted:
+        raise ValueError(f'dtype must be "auto", None or one of {[str(known) for known in accepted]}; it is {dtype!r}.')
     return found
 
 

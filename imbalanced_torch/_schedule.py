@@ -78,6 +78,8 @@ class DeferredSchedule(Schedule):
 class ProgressiveSchedule(Schedule):
     """Go from the plain net to the remedies in equal steps over the epochs: progressively balanced sampling.
 
+    Early stopping would cut this short, so it keeps the last epoch, the only one at full strength.
+
     Examples
     --------
     >>> [ProgressiveSchedule().strength(epoch, 5) for epoch in range(5)]
@@ -91,7 +93,11 @@ class ProgressiveSchedule(Schedule):
 
     def strength(self, epoch: int, n_epochs: int) -> float:
         """Return a strength that rises linearly from 0 in the first epoch to 1 in the last."""
-        return epoch / max(1, n_epochs - 1)
+        return epoch / (n_epochs - 1) if n_epochs > 1 else 1.0
+
+    def first_to_keep(self, n_epochs: int) -> int:
+        """Return the last epoch, counted from 0."""
+        return n_epochs - 1
 
 
 @dataclass

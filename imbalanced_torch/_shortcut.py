@@ -1,7 +1,8 @@
 """A shortcut through skorch's loops: the same steps, history and callback calls, without what nobody listens to.
 
-It serves rows in batches of ours, one optimizer, and a net whose methods are those of `ImbalancedNet`. Whoever
-overrides a step, or brings an iterator, settings of a loader or an optimizer that needs a closure, takes skorch's way.
+It serves rows in batches of ours, an optimizer of torch's that needs no closure, and a net whose methods are those of
+`ImbalancedNet`. Whoever overrides a step, or brings an iterator, a loader's settings or another optimizer, takes
+skorch's way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import first
 from imbalanced_torch._rows import Rows, codes_and_weights
 from imbalanced_torch._streams import Batches
@@ -77,7 +77,7 @@ def serves_loading(iterator: type, parameters: dict[str, Any]) -> bool:
 
 def serves_training(net: Any, ours: type, iterator: Any) -> bool:
     """Whether the shortcut does what skorch's loop would."""
-    closure = accepted_by(type(net.optimizer_).step).get("closure")
+    optimizer = type(net.optimizer_)
     return (
         isinstance(iterator, Loader)
         and _as_in(ours, net, _TRAINING)
@@ -85,7 +85,8 @@ def serves_training(net: Any, ours: type, iterator: Any) -> bool:
         and net._modules == ["module"]
         and net._criteria == ["criterion"]
         and type(net.history) is History
-        and (closure is None or closure.default is None)
+        and optimizer.__module__.startswith("torch.optim")  # others may need the closure that they say is optional
+        and optimizer is not torch.optim.LBFGS
     )
 
 
@@ -117,7 +118,7 @@ def train_epoch(net: Any, loader: Loader) -> None:
         batches.append({})
         for callback in begin:
             callback.on_batch_begin(net, batch=batch, training=True)
-        if begin or end:  # who may have predicted meanwhile
+        if begin or computed or end:  # who may have predicted meanwhile
             net._set_training(True)
         X, target = batch
         for parameter in parameters:  # what zero_grad does, without its profiling

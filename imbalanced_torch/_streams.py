@@ -1,8 +1,8 @@
 """Endless streams of training rows, and the batches of an epoch: the next `length` rows of one.
 
-There are four streams: `Natural` (the rows as they are), `Draws` (a class at random, then a row of it), `Passes` (so
-many rows of each class, then again) and `EqualBatches` (so many rows of each class in every batch). A schedule mixes
-one of them with the first: `Mixture`.
+`Natural` streams the rows as they are, `Draws` a class at random, then a row of it, `Passes` so many rows of each
+class, then again, `EqualBatches` so many rows of each class in every batch. `Mixture`, for a schedule, mixes one of
+them with the first.
 """
 
 from __future__ import annotations
@@ -223,11 +223,14 @@ class EqualBatches(RowStream):
         self.batch_size = batch
         self.length = ceil(len(rows) / batch) * batch
         self.shares = np.bincount(present, minlength=len(rows.counts)) / len(present)
+        self.left = rows.order[:0]
 
     def take(self, n: int) -> torch.Tensor:
-        batches = ceil(n / (self.per_class * len(self.cycles)))
+        batches = ceil((n - len(self.left)) / (self.per_class * len(self.cycles)))
         classes = [cycle.take(batches * self.per_class).view(batches, self.per_class) for cycle in self.cycles]
-        return torch.cat(classes, dim=1).flatten()
+        drawn = torch.cat([self.left, torch.cat(classes, dim=1).flatten()])
+        self.left = drawn[n:]
+        return drawn[:n]
 
 
 class Mixture(RowStream):

@@ -458,6 +458,42 @@ def test_warm_start_with_other_classes_or_columns_raises(data):
         fitted.fit(X[:, :3], y)
 
 
+def test_warm_start_takes_over_the_settings_of_loaders(data):
+    fitted = net(warm_start=True).fit(*data).set_params(iterator_train__batch_size=100, iterator_train__shuffle=False)
+    fitted.fit(*data)
+    assert fitted.history_[-1, "batches", :, "train_batch_size"] == [100, 100, 100]
+    assert np.isnan(fitted.effective_prior_).all()
+    fitted.set_params(iterator_train__shuffle=True).fit(*data)
+    np.testing.assert_allclose(fitted.effective_prior_, fitted.class_prior_)
+
+
+def test_going_on_that_fails_leaves_callbacks_and_prior_as_they_were(data):
+    class Fails(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("stop")
+
+    fitted = net(warm_start=True, class_weight="balanced").fit(*data)
+    callbacks = list(fitted.net_.callbacks_)
+    with pytest.raises(RuntimeError, match="stop"):
+        fitted.set_params(class_weight=None, callbacks=[Fails()], lr=0.5).fit(*data)
+    assert fitted.net_.callbacks_ == callbacks
+    np.testing.assert_allclose(fitted.net_.prediction_.effective_prior, 0.5)
+    assert not fitted.net_.criterion_.equal
+    assert fitted.net_.lr == 0.01
+
+
+def test_the_net_of_an_early_stopped_fit_trains_on_by_itself(data):
+    X, y = data
+    fitted = net(early_stopping=True).fit(X, y)
+    fitted.net_.partial_fit(X, torch.from_numpy(y))
+    assert len(fitted.history_) == fitted.net_.max_epochs + 3
+
+
+def test_a_batch_of_all_rows_is_all_rows_of_the_epoch(data):
+    fitted = net(sampling="over", batch_size=-1, max_epochs=1).fit(*data)
+    assert fitted.history_[-1, "batches", :, "train_batch_size"] == [2 * 255]
+
+
 def test_partial_fit_makes_one_epoch_and_counts_over_all_calls(data):
     X, y = data
     fitted = net(class_weight="balanced", max_epochs=20)
@@ -610,6 +646,17 @@ def test_save_and_load_params(data, safetensors):
     file.seek(0)
     other.load_params(f_params=file, use_safetensors=safetensors)
     np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_weights_of_classes_are_saved_with_the_criterion(data):
+    X, y = data
+    weighted, plain = net(class_weight="balanced").fit(X, y), net().fit(X, y)
+    file = io.BytesIO()
+    weighted.save_params(f_criterion=file)
+    file.seek(0)
+    plain.load_params(f_criterion=file)
+    logits, codes = torch.zeros(300, 1, dtype=torch.float64), torch.from_numpy(y)
+    assert plain.net_.criterion_(logits, codes) == weighted.net_.criterion_(logits, codes)
 
 
 def test_optimizer_and_history_are_saved_too(data, tmp_path):

@@ -170,9 +170,8 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         (
             {"dtype": "flaot32"},
             ValueError,
-            "dtype must be \"auto\", None or one of ['torch.float32', 'torch.float64', 'torch.float16', "
-            "'torch.int64']; "
-            "it is 'flaot32'.",
+            "dtype must be \"auto\", None or one of ['torch.float32', 'torch.float64', 'torch.int64']; it is "
+            "'flaot32'.",
         ),
         (
             {"module": 3},

@@ -175,6 +175,21 @@ def test_probabilities_are_the_exact_inverse_at_the_least_loss(word, parameters,
     np.testing.assert_allclose(loss.probabilities(logits.detach()), expected, atol=1e-6)
 
 
+@SIZES
+@ALL
+def test_training_starts_where_the_probabilities_are_the_prior(word, parameters, n_classes):
+    loss, prior = make(word, n_classes, parameters), torch.tensor(COUNTS[n_classes], dtype=torch.float64) / 100
+    start = loss.start_logits(prior.log())
+    if loss.exact:
+        np.testing.assert_allclose(loss.probabilities(start[None])[0], prior, atol=1e-6)
+    every = torch.arange(n_classes)
+    risk, nearby = (
+        prior @ loss((start + shift).expand(n_classes, -1), every)
+        for shift in (torch.zeros(n_classes), 0.1 * torch.eye(n_classes)[0])
+    )
+    assert risk <= nearby + 1e-9
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
 @SIZES
 @ALL
@@ -303,6 +318,17 @@ def test_counts_of_the_users_are_kept(data):
     fitted = net(criterion=instance, max_epochs=1).fit(*data)
     assert fitted.net_.criterion_.criterion.class_counts.tolist() == [5, 2]
     assert instance.reduction == "mean"
+
+
+@pytest.mark.parametrize(
+    ("word", "instance"),
+    [("asymmetric", AsymmetricLoss()), ("logit_adjusted", LogitAdjustedLoss()), ("ldam", LDAMLoss())],
+)
+def test_an_instance_without_counts_is_its_word(data, word, instance):
+    X, y = data[0], np.array(["ok", "fraud"])[data[1]]  # the rarer class comes first
+    fitted, expected = (net(criterion=criterion).fit(X, y) for criterion in (instance, word))
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected.predict_proba(X))
+    assert instance.class_counts is None
 
 
 def test_counts_add_up_over_calls_of_partial_fit(data):

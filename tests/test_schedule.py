@@ -1,6 +1,7 @@
 """When remedies act, and where training starts: deferred and progressive remedies, cRT, the prior-aware start."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from imbalanced_torch import (
     ImbalancedNetClassifier,
     ProgressiveSchedule,
 )
+from imbalanced_torch._sampling import STRATEGIES
 from imbalanced_torch._schedule import SCHEDULES, resolve_schedule
+from imbalanced_torch._streams import EqualBatches, RowsByClass
 
 
 def net(*args, **kwargs):
@@ -98,6 +101,38 @@ def test_progressive_sampling_goes_from_the_shares_of_the_data_to_equal_ones():
     np.testing.assert_allclose(fitted.effective_prior_, 0.5)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("sampling", STRATEGIES)
+def test_every_schedule_serves_every_strategy(data, sampling, schedule):
+    fitted = net(sampling=sampling, schedule=schedule, max_epochs=6).fit(*data)
+    np.testing.assert_allclose(fitted.effective_prior_, 0.5)
+
+
+def test_equal_batches_lose_no_row_between_takes():
+    rows = RowsByClass(np.repeat([0, 1], [9, 3]), 2, torch.Generator().manual_seed(0))
+    stream = EqualBatches(rows, 6)
+    taken = torch.cat([stream.take(n) for n in (4, 1, 7, 6)])
+    assert (np.bincount(taken[:18:1] < 9) == [9, 9]).all()
+
+
+def test_a_progressive_schedule_of_one_epoch_is_at_full_strength(data):
+    np.testing.assert_allclose(
+        net(sampling="over", schedule="progressive", max_epochs=1).fit(*data).effective_prior_, 0.5
+    )
+
+
+def test_sample_weights_make_the_plain_phase_no_slower(data):
+    X, y = data
+    weights = np.where(y == 1, 50.0, 1.0)
+    first = [
+        net(sampling=sampling, schedule=schedule, optimizer=torch.optim.SGD)
+        .fit(X, y, sample_weight=weights)
+        .history_[0, "train_loss"]
+        for sampling, schedule in ((None, None), ("over", DeferredSchedule(3)))
+    ]
+    assert first[1] == pytest.approx(first[0], rel=0.2)
+
+
 def test_words_correct_what_the_sampler_leaves_at_every_strength(data):
     fitted = record(data, class_weight="balanced", sampling="over", schedule=DeferredSchedule(5))
     np.testing.assert_allclose(fitted.net_.weights_[10], 1)  # no double correction
@@ -120,7 +155,9 @@ def test_early_stopping_keeps_nothing_from_before_the_switch(schedule):
     assert fitted.best_epoch_ == first + 1 + losses[first:].argmin()
     if schedule != "progressive":
         assert losses.argmin() < first == 16
-    # The prior is that of the best epoch.
+    # The prior is that of the best epoch, for the net too.
+    np.testing.assert_allclose(fitted.net_.prediction_.effective_prior, fitted.effective_prior_)
+    np.testing.assert_allclose(fitted.net_.criterion_.class_weight, fitted.class_weight_, rtol=1e-6)
     strength = fitted.history_[fitted.best_epoch_ - 1, "remedy_strength"]
     balanced = net(class_weight="balanced", max_epochs=1, early_stopping=True, validation_fraction=0.4).fit(X, y)
     expected = 1 + strength * (balanced.class_weight_ - 1)
@@ -277,7 +314,23 @@ def test_a_schedule_can_not_go_on(data):
         net(class_weight="balanced", schedule="deferred").partial_fit(*data, classes=[0, 1])
 
 
-def test_a_head_that_can_not_be_made_anew_raises(data):
+def test_retraining_a_head_repeats_itself_in_threads(data):
+    def proba(seed):
+        fitted = net(random_state=seed, sampling="over", schedule="retrain_head").fit(*data)
+        return fitted.predict_proba(data[0])
+
+    expected = [proba(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        np.testing.assert_array_equal(list(pool.map(proba, range(4))), expected)
+
+
+def test_a_head_starts_anew_at_the_log_prior(data):
+    fitted = net(class_weight={1: 3}, schedule=HeadRetraining(1), max_epochs=2, lr=1e-12).fit(*data)
+    counts = 300 * fitted.effective_prior_ + 0.5
+    assert fitted.module_.output.bias.item() == pytest.approx(np.log(counts[1] / counts[0]), abs=1e-9)
+
+
+def test_a_head_that_can_not_be_made_anew_raises_before_training(data, capsys):
     class Raw(nn.Module):
         def __init__(self, n_features):
             super().__init__()
@@ -287,7 +340,8 @@ def test_a_head_that_can_not_be_made_anew_raises(data):
             return X @ self.weight
 
     with pytest.raises(ValueError, match=r"needs a last layer with reset_parameters, .*; that of Raw is Raw"):
-        net(Raw, class_weight="balanced", schedule="retrain_head").fit(*data)
+        net(Raw, class_weight="balanced", schedule="retrain_head", verbose=1).fit(*data)
+    assert capsys.readouterr().out == ""
 
 
 # Where training starts

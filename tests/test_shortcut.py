@@ -98,15 +98,24 @@ def test_it_trains_as_skorch_does_bit_by_bit(data, taken, optimizer, listeners):
     np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
 
 
+class NeedsItsClosure(torch.optim.SGD):
+    """As some optimizers outside torch: the closure is optional in the signature only."""
+
+    def step(self, closure=None):
+        assert closure is not None
+        return super().step(closure)
+
+
 @pytest.mark.parametrize(
     "needs",
     [
+        {"optimizer": NeedsItsClosure},
         {"optimizer": torch.optim.LBFGS, "lr": 0.1},
         {"iterator_train": type("MyLoader", (DataLoader,), {})},
         {"iterator_train__num_workers": 0},
         {"iterator_train__shuffle": False},
     ],
-    ids=["closure", "iterator", "loader parameter", "own order"],
+    ids=["closure in truth", "closure", "iterator", "loader parameter", "own order"],
 )
 def test_who_needs_skorchs_loop_gets_it(data, taken, needs):
     fitted = ImbalancedNetClassifier(max_epochs=2, random_state=0, **needs).fit(*data)
@@ -156,10 +165,9 @@ def test_predicting_puts_the_module_in_evaluation_mode(data):
     assert not fitted.module_.training
 
 
-def test_a_callback_may_predict_between_batches(data):
-    class Predicts(Callback):
-        def on_batch_end(self, net, training=None, **kwargs):
-            net.forward(data[0])
+@pytest.mark.parametrize("moment", ["on_batch_begin", "on_grad_computed", "on_batch_end"])
+def test_a_callback_may_predict_between_batches(data, moment):
+    predicts = type("Predicts", (Callback,), {moment: lambda self, net, **kwargs: net.forward(data[0])})
 
     class Modes(nn.Linear):
         modes = ()
@@ -168,7 +176,7 @@ def test_a_callback_may_predict_between_batches(data):
             self.modes = (*self.modes, (self.training, torch.is_grad_enabled()))
             return super().forward(X)
 
-    fitted = ImbalancedNetClassifier(Modes, callbacks=[Predicts()], max_epochs=1, random_state=0).fit(*data)
+    fitted = ImbalancedNetClassifier(Modes, callbacks=[predicts()], max_epochs=1, random_state=0).fit(*data)
     assert {mode for mode in fitted.module_.modes if mode[1]} == {(False, True), (True, True)}  # the trial; training
     assert sum(mode == (True, True) for mode in fitted.module_.modes) == 5
 
