@@ -158,14 +158,16 @@ def main():
     for names in groups:
         group = scores[scores["set"].isin(names)]
         by_set = group.groupby(["strategy", "set"], sort=False).mean(numeric_only=True).drop(columns="fold")
-        print(f"\n{len(names)} sets: {', '.join(names)}\n")
-        print(by_set.groupby(level=0, sort=False).mean().round(3).to_string())
+        print(
+            f"\n## {'Two classes' if names is groups[0] else 'More classes'}\n\n{len(names)} sets: {', '.join(names)}\n"
+        )
+        print(by_set.groupby(level=0, sort=False).mean().to_markdown(floatfmt=".3f"))
         if len(names) > 2:
             columns = ["bal. acc. trained", "bal. acc. balanced", "AP", "ROC AUC", "log loss corrected"]
             ranked = {column: ranks(group, column) for column in columns}
-            print("\nmean rank")
-            print(pd.DataFrame({column: rank for column, (rank, _) in ranked.items()}).round(2).to_string())
-            print("\n".join(text for _, text in ranked.values()))
+            print("\nMean rank over the sets:\n")
+            print(pd.DataFrame({column: rank for column, (rank, _) in ranked.items()}).to_markdown(floatfmt=".1f"))
+            print("\n" + "\n".join(f"- {text}" for _, text in ranked.values()))
 
 
 if __name__ == "__main__":
