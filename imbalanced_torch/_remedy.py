@@ -123,7 +123,7 @@ class Remedy:
         exposure = self._exposure()
         counts = exposure.counts_seen
         weights = class_weights(self.weighting, exposure.population, counts, self.classes)
-        weights = 1 + strength * (weights - 1)  # both have mean 1 over what the loss sees
+        weights = (1 - strength) + strength * weights  # both have mean 1 over what the loss sees
         if not self.known:
             unknown = np.full(len(self.classes), np.nan)
             exposure = replace(exposure, drawn=unknown, seen=unknown)

@@ -64,6 +64,12 @@ def test_priors_say_what_each_stage_makes_of_the_classes(data, remedy, sampled, 
     assert fitted.class_weight_ @ fitted.sampled_prior_ == pytest.approx(1)
 
 
+def test_a_tiny_weight_is_not_0(data):
+    fitted = net(class_weight={0: 1e-20, 1: 1}, prior_correction=True).fit(*data)
+    assert fitted.class_weight_[0] / fitted.class_weight_[1] == pytest.approx(1e-20)
+    assert np.isfinite(fitted.predict_proba(data[0])).all()
+
+
 @pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "over"}, {"sampling": "batch"}])
 def test_each_remedy_raises_recall_on_fresh_rows(remedy):
     rng = np.random.default_rng(0)
