@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from skorch.utils import to_numpy
@@ -264,7 +265,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def _check_parameters(self) -> None:
-        check_names(self._kwargs, super().get_params(deep=False), self.net_class, vars(self))
+        if self._kwargs:
+            check_names(self._kwargs, super().get_params(deep=False), self.net_class, vars(self))
         check_scalar(self.max_epochs, "max_epochs", numbers.Integral, min_val=1)
         check_scalar(self.n_iter_no_change, "n_iter_no_change", numbers.Integral, min_val=1)
         check_scalar(
@@ -527,6 +529,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the labels, sorted: those of y, or those given before."""
         if classes is None or continues:
             found = np.unique(y)
+            if len(found) > len(y) / 2:
+                check_classification_targets(y)  # warns that y may be a regression's
             if classes is not None and not np.array_equal(found, classes):
                 raise ValueError(
                     f"warm_start needs the classes of the first fit, {classes.tolist()}; y has {found.tolist()}."

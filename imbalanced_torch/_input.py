@@ -102,6 +102,18 @@ def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
     """Return the labels as an array, shape (n,)."""
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"):  # whole numbers are labels as they are
+        y = _labels(y)
+    if len(y) != n_rows(X):
+        raise ValueError(
+            "y must have one label for each row of X; found input variables with inconsistent numbers of samples: "
+            f"{[n_rows(X), len(y)]}."
+        )
+    return y
+
+
+def _labels(y: Any) -> np.ndarray:
+    """Return labels of any kind as an array; raise if one is missing, or if they are no classes."""
     y = column_or_1d(y, warn=True)
     missing = _missing(y)
     if missing.any():
@@ -111,11 +123,6 @@ def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
         )
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
-    if len(y) != n_rows(X):
-        raise ValueError(
-            "y must have one label for each row of X; found input variables with inconsistent numbers of samples: "
-            f"{[n_rows(X), len(y)]}."
-        )
     return y
 
 

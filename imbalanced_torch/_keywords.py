@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from imbalanced_torch._hyperparameters import accepted_by, did_you_mean
@@ -24,13 +24,14 @@ _OBJECTS = {
 }
 
 
+@lru_cache(maxsize=16)
 def net_parameters(net_class: type) -> set[str]:
     """Return the names of the net's own parameters that users may set."""
     inits = [vars(cls)["__init__"] for cls in net_class.__mro__ if "__init__" in vars(cls)]
-    return {name for init in inits[:-1] for name in inspect.signature(init).parameters} - _OURS
+    return {name for init in inits[:-1] for name in accepted_by(init)} - _OURS
 
 
-def check_names(names: Iterable[str], known: Iterable[str], net_class: type, values: Mapping[str, Any]) -> None:
+def check_names(names: Collection[str], known: Iterable[str], net_class: type, values: Mapping[str, Any]) -> None:
     """Raise ValueError for a name that is no parameter, with the closest one.
 
     Parameters

@@ -273,7 +273,15 @@ class ImbalancedNet(NeuralNet):
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         losses = [batch["train_loss"] for batch in self.history[-1]["batches"] if "train_loss" in batch]
-        if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in self.module_.parameters())):
+        # Parameters that are not finite show in the next epoch's loss, or in the validation.
+        self._check_finite(losses, with_parameters=dataset_valid is not None)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self._check_finite([], with_parameters=True)
+
+    def _check_finite(self, losses: list[float], with_parameters: bool) -> None:
+        parameters = self.module_.parameters() if with_parameters else ()
+        if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in parameters)):
             raise ValueError(
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "

@@ -19,11 +19,12 @@ from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._module import first
+from imbalanced_torch._optimizer_step import step_of
 from imbalanced_torch._rows import Rows, codes_and_weights
 from imbalanced_torch._streams import Batches
 
 #: Rows that are predicted, or validated, at once.
-CHUNK = 8192
+CHUNK = 4096
 #: Methods of skorch's whose work is done here, or that are called from what is.
 _TRAINING = frozenset(
     (
@@ -113,6 +114,8 @@ def train_epoch(net: Any, loader: Loader) -> None:
     batches = net.history[-1]["batches"]
     if not module.training or net.resting_:
         net._set_training(True)
+    # A callback that comes between batches may change the optimizer.
+    step = optimizer.step if begin or computed or end else step_of(optimizer)
     losses = None
     for i, batch in enumerate(loader):
         batches.append({})
@@ -130,7 +133,7 @@ def train_epoch(net: Any, loader: Loader) -> None:
         for callback in computed:
             named = TeeGenerator(net.get_all_learnable_params())
             callback.on_grad_computed(net, named_parameters=named, batch=batch, training=True)
-        optimizer.step()
+        step()
         batches[-1]["train_batch_size"] = len(codes)
         if end or loss.is_cpu:
             batches[-1]["train_loss"] = loss.item()
@@ -181,7 +184,7 @@ class BatchMean(PassthroughScoring):
         if not pairs:
             return
         values, sizes = np.array(pairs).T
-        score = np.average(values, weights=sizes)
+        score = np.multiply(values, sizes).sum() / sizes.sum()  # as np.average does
         is_best = self._is_best_score(score)
         if is_best:
             self.best_score_ = score

@@ -26,6 +26,7 @@ KNOWS = {
     "_streams": TORCH,
     "_criterion": TORCH,
     "_module": TORCH,
+    "_optimizer_step": TORCH,
     "_randomness": TORCH,
     "_remedy": TORCH,
     "_rows": TORCH,
