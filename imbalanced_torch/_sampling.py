@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from imbalanced_torch._hyperparameters import Parameters, by_label, choose
-from imbalanced_torch._streams import Draws, EqualBatches, Passes, RowsByClass, RowStream
+from imbalanced_torch._streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
 class SamplingStrategy(Parameters, ABC):
@@ -98,11 +98,14 @@ class TemperedSampling(SamplingStrategy):
     power : float, default=0.5
         0 makes classes equally likely, as torch's WeightedRandomSampler does with weights 1 / n_c; 1 leaves the
         classes as they are.
+    replacement : bool, default=True
+        Whether the rows of a class are drawn independently too. Else they come in turn, in shuffled order: every row of
+        a class once before any comes again, so that epochs vary less.
 
     Raises
     ------
-    ValueError
-        In `fit`, if power is not finite.
+    ValueError, TypeError
+        In `fit`, if power is not finite or replacement is no bool.
 
     Examples
     --------
@@ -112,6 +115,7 @@ class TemperedSampling(SamplingStrategy):
     """
 
     power: float = 0.5
+    replacement: bool = True
 
     def shares(self, counts: np.ndarray) -> np.ndarray:
         """Return the probability of each class, shape (K,)."""
@@ -124,7 +128,9 @@ class TemperedSampling(SamplingStrategy):
         return shares / shares.sum()
 
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
-        return Draws(self.shares(rows.counts), rows)
+        if not isinstance(self.replacement, bool | np.bool_):
+            raise TypeError(f"replacement must be True or False; it is {self.replacement!r}.")
+        return (Draws if self.replacement else DrawsInTurn)(self.shares(rows.counts), rows)
 
 
 @dataclass

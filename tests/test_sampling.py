@@ -7,6 +7,7 @@ from scipy.stats import chisquare
 from sklearn.base import clone
 from torch.utils.data import WeightedRandomSampler
 
+import imbalanced_torch._streams
 from imbalanced_torch import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
 from imbalanced_torch._sampling import STRATEGIES, SamplingStrategy, resolve_sampling
 from imbalanced_torch._streams import Batches, Cycle, Natural, Passes, RowsByClass, epoch_length
@@ -49,6 +50,7 @@ ALL = [
     OverSampling(0.5),
     UnderSampling(0.5),
     TemperedSampling(0.5),
+    TemperedSampling(0.0, replacement=False),
     {"a": 7},
     lambda n: n + 1,
     RarestOnly(),
@@ -118,6 +120,44 @@ def test_weighted_draws_are_independent():
     rows = CODES[epoch("weighted", 90_000)]
     pairs = np.bincount(3 * rows[::2] + rows[1::2], minlength=9)
     assert chisquare(pairs).pvalue > 1e-3
+
+
+def test_draws_without_replacement_have_the_same_law_of_classes():
+    rows = CODES[epoch(TemperedSampling(0.0, replacement=False), 90_000)]
+    assert chisquare(np.bincount(rows, minlength=3)).pvalue > 1e-3
+    assert chisquare(np.bincount(3 * rows[::2] + rows[1::2], minlength=9)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("takes", [[7] * 300, [1000, 1, 40_000]], ids=["small", "large"])
+def test_draws_without_replacement_show_each_row_of_a_class_once_a_round(takes):
+    stream = stream_of(TemperedSampling(0.5, replacement=False))
+    rows = np.concatenate([stream.take(n).numpy() for n in takes])
+    orders = []
+    for code, n in enumerate(COUNTS):
+        own = rows[CODES[rows] == code]
+        rounds = own[: len(own) // n * n].reshape(-1, n)
+        assert len(rounds) > 3
+        assert (np.sort(rounds, axis=1) == np.flatnonzero(code == CODES)).all()
+        assert np.ptp(np.bincount(own, minlength=90)[code == CODES]) <= 1
+        orders.append(len(np.unique(rounds, axis=0)) / min(len(rounds), 120))
+    assert min(orders) > 0.5  # shuffled anew each round; 5 rows have 120 orders
+
+
+def test_draws_without_replacement_make_every_row_equally_likely_at_every_turn():
+    turns = np.zeros((5, 5))
+    for seed in range(500):
+        rows = epoch(TemperedSampling(0.0, replacement=False), 90, seed=seed)
+        rarest = np.searchsorted(np.flatnonzero(CODES == 2), rows[CODES[rows] == 2])
+        for turn, row in enumerate(rarest[5:10]):  # of the second round
+            turns[turn, row] += 1
+    assert chisquare(turns, axis=1).pvalue.min() > 1e-3
+
+
+def test_rows_are_sorted_by_class_in_parts(monkeypatch):
+    monkeypatch.setattr(imbalanced_torch._streams, "_SORTED_AT_ONCE", 7)
+    rows = RowsByClass(CODES, 3, generator())
+    np.testing.assert_array_equal(rows.order, np.argsort(CODES, kind="stable"))
+    assert rows.order.dtype == torch.int32
 
 
 @pytest.mark.parametrize(
@@ -237,6 +277,27 @@ def test_a_last_batch_of_one_row_joins_the_one_before(n, batch_size, sizes):
     assert len(batches) == len(sizes)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("length", [1, 6, 7, 18, 19, 24, 25, 26])
+def test_batches_that_are_taken_a_few_at_once_are_the_same(monkeypatch, length, drop_last):
+    monkeypatch.setattr(imbalanced_torch._streams, "_TAKEN_AT_ONCE", 19)  # three batches of 6
+    taken = []
+
+    def take(n):
+        taken.append(n)
+        return torch.arange(sum(taken[:-1]), sum(taken))
+
+    if drop_last and length < 6:
+        return
+    batches = Batches(take, length, 6, drop_last)
+    found = list(batches)
+    assert len(found) == len(batches)
+    assert torch.cat(found).tolist() == list(range(length - length % 6 if drop_last else length))
+    assert {len(batch) for batch in found[:-1]} <= {6}
+    assert len(found[-1]) in ([6] if drop_last else [1, length] if length == 1 else range(2, 8))
+    assert max(taken) <= 19
+
+
 def test_drop_last_drops_an_incomplete_batch():
     assert [len(batch) for batch in Batches(torch.arange, 10, 4, drop_last=True)] == [4, 4]
 
@@ -271,6 +332,7 @@ def test_drop_last_drops_an_incomplete_batch():
         (OverSampling(0), ValueError, "ratio must be in (0, 1]; it is 0. 1.0 makes the classes equal."),
         (UnderSampling(1.5), ValueError, "ratio must be in (0, 1]; it is 1.5. 1.0 makes the classes equal."),
         (OverSampling("half"), ValueError, "ratio must be in (0, 1]; it is 'half'. 1.0 makes the classes equal."),
+        (TemperedSampling(replacement=1), TypeError, "replacement must be True or False; it is 1."),
         (TemperedSampling(np.nan), ValueError, "power must be a finite number; it is nan."),
         ({"z": 3}, ValueError, "sampling has keys that are not classes of y: ['z']. The classes are ['a', 'b', 'c']."),
         (
