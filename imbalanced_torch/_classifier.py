@@ -34,6 +34,7 @@ from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_s
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
 from imbalanced_torch._schedule import Schedule, resolve_schedule
+from imbalanced_torch._streams import class_counts
 
 #: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
 _EARLY_STOPPING_ROWS = 10_000
@@ -439,7 +440,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         positions, validation = (None, None) if chunk else self._split(rows, y, classes, seed, stop)
         training = TrainingRows(X, *rows.select(positions), dtype)
         codes: Any = training.codes
-        counts = np.bincount(codes, minlength=len(classes))
+        counts = class_counts(codes, len(classes))
         if not chunk and not counts.all():
             raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
 

@@ -12,7 +12,7 @@ import torch
 from imbalanced_torch._class_weight import class_weights, resolve_class_weight
 from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._sampling import resolve_sampling
-from imbalanced_torch._streams import Batches, Mixture, Natural, RowsByClass, RowStream, epoch_length
+from imbalanced_torch._streams import Batches, Mixture, Natural, RowsByClass, RowStream, class_counts, epoch_length
 
 
 class CombinedRemedyWarning(UserWarning):
@@ -102,7 +102,7 @@ class Remedy:
             drop_last=drop_last,
         )
         self.row_counts = rows.counts
-        self.weight_sums = np.bincount(codes, weights=sample_weight, minlength=len(classes)).astype(float)
+        self.weight_sums = class_counts(codes, len(classes), sample_weight).astype(float)
         self.weighting = resolve_class_weight(class_weight, classes)
         stage = self.at(1.0)
         if (

@@ -16,14 +16,23 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler
 
-#: Rows that are sorted by class at once.
-_SORTED_AT_ONCE = 1 << 20
+#: Rows that are counted, or sorted by class, at once.
+_AT_ONCE = 1 << 20
 #: Rows that an epoch takes from its stream at once, about.
 _TAKEN_AT_ONCE = 1 << 17
 
 
+def class_counts(codes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None) -> np.ndarray:
+    """Return the rows of each class, or the sum of their weights, shape (K,); in parts, for bincount widens codes."""
+    counts = np.zeros(n_classes, dtype=np.int64 if sample_weight is None else np.float64)
+    for start in range(0, len(codes), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        counts += np.bincount(codes[part], None if sample_weight is None else sample_weight[part], n_classes)
+    return counts
+
+
 def _shuffled(rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return rows[torch.randperm(len(rows), generator=generator)]
+    return rows.index_select(0, torch.randperm(len(rows), generator=generator, dtype=position_dtype(len(rows))))
 
 
 class Cycle:
@@ -59,7 +68,7 @@ class RowsByClass:
 
     def __init__(self, codes: np.ndarray, n_classes: int, generator: torch.Generator) -> None:
         self.codes = codes
-        self.counts = np.bincount(codes, minlength=n_classes)
+        self.counts = class_counts(codes, n_classes)
         self.starts = np.cumsum(self.counts) - self.counts
         self.generator = generator
 
@@ -71,8 +80,8 @@ class RowsByClass:
         """int32 where that can count the rows, else int64; sorted in parts, so that nothing else is as large."""
         order = torch.empty(len(self), dtype=position_dtype(len(self)))
         places, ends = order.numpy(), self.starts.copy()
-        for start in range(0, len(self), _SORTED_AT_ONCE):
-            part = self.codes[start : start + _SORTED_AT_ONCE]
+        for start in range(0, len(self), _AT_ONCE):
+            part = self.codes[start : start + _AT_ONCE]
             by_class = np.argsort(part, kind="stable")
             counts = np.bincount(part, minlength=len(ends))
             places[np.repeat(ends - np.cumsum(counts) + counts, counts) + np.arange(len(part))] = by_class + start
@@ -262,8 +271,11 @@ class Passes(RowStream):
             n = len(cycle.rows)
             parts.append(cycle.take(min(quota, n)))
             if quota > n:
-                parts.append(cycle.rows[torch.randint(n, (quota - n,), generator=self.rows.generator)])
-        return _shuffled(torch.cat(parts), self.rows.generator)
+                again = torch.randint(n, (quota - n,), generator=self.rows.generator, dtype=position_dtype(n))
+                parts.append(cycle.rows.index_select(0, again))
+        rows = torch.cat(parts)
+        del parts  # as large as what comes now
+        return _shuffled(rows, self.rows.generator)
 
 
 class EqualBatches(RowStream):

@@ -10,7 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 import imbalanced_torch._streams
 from imbalanced_torch import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
 from imbalanced_torch._sampling import STRATEGIES, SamplingStrategy, resolve_sampling
-from imbalanced_torch._streams import Batches, Cycle, Natural, Passes, RowsByClass, epoch_length
+from imbalanced_torch._streams import Batches, Cycle, Natural, Passes, RowsByClass, class_counts, epoch_length
 
 CODES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 25, 5]))
 COUNTS = np.array([60, 25, 5])
@@ -32,7 +32,7 @@ def epoch(sampling, n=None, **kwargs):
     return stream.take(n or stream.length).numpy()
 
 
-def class_counts(rows):
+def counts_of(rows):
     return np.bincount(CODES[rows], minlength=3)
 
 
@@ -72,7 +72,7 @@ def test_every_strategy_draws_rows_that_exist_and_keeps_its_length(sampling):
 def test_every_strategy_has_the_class_shares_it_declares(sampling):
     stream = stream_of(sampling)
     n = 20 * stream.length
-    drawn = class_counts(stream.take(n).numpy()) / n
+    drawn = counts_of(stream.take(n).numpy()) / n
     tolerance = 5 * np.sqrt(stream.shares * (1 - stream.shares) / n)
     assert (np.abs(drawn - stream.shares) <= tolerance + 1e-12).all()
 
@@ -154,10 +154,13 @@ def test_draws_without_replacement_make_every_row_equally_likely_at_every_turn()
 
 
 def test_rows_are_sorted_by_class_in_parts(monkeypatch):
-    monkeypatch.setattr(imbalanced_torch._streams, "_SORTED_AT_ONCE", 7)
+    monkeypatch.setattr(imbalanced_torch._streams, "_AT_ONCE", 7)
     rows = RowsByClass(CODES, 3, generator())
     np.testing.assert_array_equal(rows.order, np.argsort(CODES, kind="stable"))
     assert rows.order.dtype == torch.int32
+    assert rows.counts.tolist() == [60, 25, 5]
+    weights = np.linspace(1, 2, 90)
+    np.testing.assert_allclose(class_counts(CODES, 3, weights), np.bincount(CODES, weights))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_rows_are_sorted_by_class_in_parts(monkeypatch):
     ],
 )
 def test_an_epoch_has_the_counts_worked_by_hand(sampling, expected):
-    assert class_counts(epoch(sampling)).tolist() == expected
+    assert counts_of(epoch(sampling)).tolist() == expected
 
 
 @pytest.mark.parametrize("sampling", ["over", OverSampling(0.5), {"c": 12}])
@@ -208,7 +211,7 @@ def test_balanced_batches_hold_exactly_m_rows_of_each_class(batch_size):
     m = max(1, batch_size // 3)
     batches = list(Batches(stream.take, stream.length, stream.batch_size))
     assert len(batches) == -(-90 // (3 * m))
-    assert all(class_counts(batch.numpy()).tolist() == [m, m, m] for batch in batches)
+    assert all(counts_of(batch.numpy()).tolist() == [m, m, m] for batch in batches)
 
 
 def test_balanced_batches_cycle_each_class_before_repeating_a_row():
@@ -254,9 +257,9 @@ def test_epoch_size_of_balanced_batches_is_whole_batches():
 
 def test_a_longer_epoch_of_under_is_consecutive_fresh_undersamples():
     rows = epoch("under", 90)
-    assert class_counts(rows).tolist() == [30, 30, 30]
+    assert counts_of(rows).tolist() == [30, 30, 30]
     for part in np.split(rows, 6):
-        assert class_counts(part).tolist() == [5, 5, 5]
+        assert counts_of(part).tolist() == [5, 5, 5]
         assert len(set(part)) == 15
 
 
