@@ -102,7 +102,8 @@ class Remedy:
             drop_last=drop_last,
         )
         self.row_counts = rows.counts
-        self.weight_sums = class_counts(codes, len(classes), sample_weight).astype(float)
+        weighted = sample_weight is not None
+        self.weight_sums = class_counts(codes, len(classes), sample_weight) if weighted else rows.counts.astype(float)
         self.weighting = resolve_class_weight(class_weight, classes)
         stage = self.at(1.0)
         if (
