@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Stopping, copied
 from imbalanced_torch._criterion import resolve_criterion
+from imbalanced_torch._global_state import own_global_state, reseed, seeded, sub_seed
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
@@ -30,7 +31,6 @@ from imbalanced_torch._module import MLP, last_layer, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
-from imbalanced_torch._randomness import own_random_state, reseed, seeded, sub_seed
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
 from imbalanced_torch._schedule import Schedule, resolve_schedule
@@ -355,7 +355,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         """
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        with self._unchanged_on_error(), own_random_state():
+        with self._unchanged_on_error(), own_global_state():
             return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -397,7 +397,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         else:
             classes = self.classes_
-        with self._unchanged_on_error(), own_random_state():
+        with self._unchanged_on_error(), own_global_state():
             return self._train(X, y, sample_weight, net, classes, chunk=True)
 
     @contextmanager
@@ -693,8 +693,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-        with own_random_state():
-            logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
+        logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
         if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)
             raise ValueError(
@@ -703,6 +702,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         return logits.to(self.net_.criterion_.class_weight.device)
 
+    @own_global_state()
     @torch.no_grad()
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the scores of the `decision`, whose sign (two classes) or argmax is what `predict` returns.
@@ -738,12 +738,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
+    @own_global_state()
     @torch.no_grad()
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
         prediction = self._prediction()
         return prediction.log_proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
 
+    @own_global_state()
     @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities at `effective_prior_`, or at the prior that `prior_correction` carries them to.

@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
 from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
+from imbalanced_torch._global_state import seeded, sub_seed
 from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer
 from imbalanced_torch._prediction import Prediction
-from imbalanced_torch._randomness import seeded, sub_seed
 from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
 from imbalanced_torch._shortcut import (

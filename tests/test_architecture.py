@@ -27,7 +27,7 @@ KNOWS = {
     "_criterion": TORCH,
     "_module": TORCH,
     "_optimizer_step": TORCH,
-    "_randomness": TORCH,
+    "_global_state": TORCH,
     "_remedy": TORCH,
     "_rows": TORCH,
     "_holdout": TORCH,
@@ -52,7 +52,7 @@ STANDARD = {
         "itertools",
         "math",
     ),
-    *("numbers", "operator", "threading", "typing", "warnings", "contextlib"),
+    *("multiprocessing", "numbers", "operator", "os", "threading", "typing", "warnings", "contextlib"),
 }
 
 

@@ -233,8 +233,8 @@ def test_early_stopping_restores_the_epoch_with_the_lowest_corrected_loss():
 
 def _same_split(fitted, X, y):
     from imbalanced_torch._classifier import _HOLDOUT
+    from imbalanced_torch._global_state import sub_seed
     from imbalanced_torch._holdout import stratified
-    from imbalanced_torch._randomness import sub_seed
 
     rng = np.random.RandomState(sub_seed(fitted.net_.seed, _HOLDOUT))
     positions, held_out = stratified(y, fitted.validation_fraction, rng)
