@@ -19,6 +19,7 @@ from lightgbm import LGBMClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNetBinaryClassifier
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
@@ -214,6 +215,7 @@ def main():
 
     for n_threads in threads:
         torch.set_num_threads(n_threads)
+        threadpool_limits(n_threads)  # the BLAS that MLPClassifier uses
         for n in sizes:
             for batch_size in (128, 1024, 8192):
                 report(f"{n_threads} thread, n={n}, batch {batch_size}", training(n, batch_size, rounds))
