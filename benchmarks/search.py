@@ -137,10 +137,7 @@ def batched(threads, rounds):
         for _ in range(rounds + 1):
             torch.manual_seed(0)
             times.append(
-                [
-                    seconds(train, [MLP(20) for _ in range(MEMBERS)], X, y)
-                    for train in (one_by_one, stacked, mapped)
-                ]
+                [seconds(train, [MLP(20) for _ in range(MEMBERS)], X, y) for train in (one_by_one, stacked, mapped)]
             )
         alone, at_once, vmapped = np.array(times[1:]).T
         print(

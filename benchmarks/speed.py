@@ -200,9 +200,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", default="speed.json")
+    parser.add_argument("--rows", type=int, nargs="*", default=None, help="default: 1e5 and 1e6")
     parser.add_argument("--threads", type=int, nargs="*", default=None, help="default: 1 and 2")
     arguments = parser.parse_args()
     rounds, sizes = (3, [100_000]) if arguments.quick else (7, [100_000, 1_000_000])
+    sizes = arguments.rows or sizes
     threads = arguments.threads or ([1] if arguments.quick else [1, 2])
     results = {}
 

@@ -18,6 +18,8 @@ from torch.utils.data import BatchSampler
 
 #: Rows that are counted, or sorted by class, at once.
 _AT_ONCE = 1 << 20
+#: So few that to look for each by itself is faster than to sort.
+_FEW_CLASSES = 8
 #: Rows that an epoch takes from its stream at once, about.
 _TAKEN_AT_ONCE = 1 << 17
 
@@ -82,10 +84,15 @@ class RowsByClass:
         places, ends = order.numpy(), self.starts.copy()
         for start in range(0, len(self), _AT_ONCE):
             part = self.codes[start : start + _AT_ONCE]
-            by_class = np.argsort(part, kind="stable")
-            counts = np.bincount(part, minlength=len(ends))
-            places[np.repeat(ends - np.cumsum(counts) + counts, counts) + np.arange(len(part))] = by_class + start
-            ends += counts
+            if len(ends) <= _FEW_CLASSES:
+                by_class = [np.flatnonzero(part == code) for code in range(len(ends))]
+            else:
+                counts = np.bincount(part, minlength=len(ends))
+                by_class = np.split(np.argsort(part, kind="stable"), np.cumsum(counts)[:-1])
+            for code, found in enumerate(by_class):
+                found += start
+                places[ends[code] : ends[code] + len(found)] = found
+                ends[code] += len(found)
         return order
 
     def of(self, code: int) -> torch.Tensor:

@@ -153,7 +153,9 @@ def test_draws_without_replacement_make_every_row_equally_likely_at_every_turn()
     assert chisquare(turns, axis=1).pvalue.min() > 1e-3
 
 
-def test_rows_are_sorted_by_class_in_parts(monkeypatch):
+@pytest.mark.parametrize("few", [2, 3])
+def test_rows_are_sorted_by_class_in_parts(monkeypatch, few):
+    monkeypatch.setattr(imbalanced_torch._streams, "_FEW_CLASSES", few)
     monkeypatch.setattr(imbalanced_torch._streams, "_AT_ONCE", 7)
     rows = RowsByClass(CODES, 3, generator())
     np.testing.assert_array_equal(rows.order, np.argsort(CODES, kind="stable"))
