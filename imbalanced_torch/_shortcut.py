@@ -117,7 +117,7 @@ def train_epoch(net: Any, loader: Loader) -> None:
     # A callback that comes between batches may change the optimizer.
     step = optimizer.step if begin or computed or end else step_of(optimizer)
     losses = None
-    for i, batch in enumerate(loader):
+    for batch in loader:
         batches.append({})
         for callback in begin:
             callback.on_batch_begin(net, batch=batch, training=True)
@@ -139,10 +139,10 @@ def train_epoch(net: Any, loader: Loader) -> None:
             batches[-1]["train_loss"] = loss.item()
         else:  # read once, so that the GPU need not wait at each batch
             losses = torch.empty(len(loader), device=loss.device) if losses is None else losses
-            losses[i] = loss.detach()
+            losses[len(batches) - 1] = loss.detach()
         for callback in end:
             callback.on_batch_end(net, batch=batch, training=True, loss=loss, y_pred=y_pred)
-        del loss, y_pred  # their memory serves the next batch, while it is in the cache
+        del batch, X, target, codes, loss, y_pred  # their memory serves the next batch, while it is in the cache
     if losses is not None:
         for record, value in zip(batches, losses.tolist(), strict=True):
             record["train_loss"] = value
