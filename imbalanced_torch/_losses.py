@@ -70,7 +70,7 @@ class RowLoss(nn.Module, ABC):
         logits = log_prior.clone().requires_grad_()
         every = torch.arange(len(log_prior))
         optimizer: Any = torch.optim.LBFGS(
-            [logits], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+            [logits], max_iter=100, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
         )
 
         def risk() -> torch.Tensor:
