@@ -117,6 +117,10 @@ class TemperedSampling(SamplingStrategy):
     power: float = 0.5
     replacement: bool = True
 
+    def __repr__(self) -> str:
+        changed = "" if self.replacement is True else f", replacement={self.replacement!r}"
+        return f"TemperedSampling(power={self.power!r}{changed})"
+
     def shares(self, counts: np.ndarray) -> np.ndarray:
         """Return the probability of each class, shape (K,)."""
         if not isinstance(self.power, Real) or not np.isfinite(self.power):

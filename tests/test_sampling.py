@@ -202,6 +202,11 @@ def test_under_sees_all_rows_over_the_epochs():
     assert seen == set(range(90))
 
 
+def test_tempered_sampling_shows_replacement_where_it_was_changed():
+    assert repr(TemperedSampling(0.5)) == "TemperedSampling(power=0.5)"
+    assert repr(TemperedSampling(0.5, False)) == "TemperedSampling(power=0.5, replacement=False)"
+
+
 def test_tempered_sampling_of_power_0_and_1_is_equal_and_natural_shares():
     np.testing.assert_allclose(TemperedSampling(0.0).shares(COUNTS), 1 / 3)
     np.testing.assert_allclose(TemperedSampling(1.0).shares(COUNTS), COUNTS / 90)
