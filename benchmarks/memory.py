@@ -23,13 +23,13 @@ import torch
 from imbalanced_torch import ImbalancedNetClassifier
 from imbalanced_torch._streams import Batches, Draws, DrawsInTurn, RowsByClass
 
+SPLIT = {"sampling": "weighted", "early_stopping": True}
 FITS = {
     "sampling=None": {},
     'sampling="weighted"': {"sampling": "weighted"},
-    'sampling="weighted", a validation split': {"sampling": "weighted", "early_stopping": True},
+    'sampling="weighted", a validation split': SPLIT,
     'sampling="over"': {"sampling": "over"},
 }
-SPLIT = {"sampling": "weighted", "early_stopping": True}
 STREAMS = {"with replacement": Draws, "in turn": DrawsInTurn}
 
 

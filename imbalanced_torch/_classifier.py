@@ -530,7 +530,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the labels, sorted: those of y, or those given before."""
         if classes is None or continues:
             found = np.unique(y)
-            if len(found) > len(y) / 2:
+            if y.dtype.kind in "iu" and len(found) > len(y) / 2:  # other labels were looked at before
                 check_classification_targets(y)  # warns that y may be a regression's
             if classes is not None and not np.array_equal(found, classes):
                 raise ValueError(

@@ -184,7 +184,7 @@ class BatchMean(PassthroughScoring):
         if not pairs:
             return
         values, sizes = np.array(pairs).T
-        score = np.multiply(values, sizes).sum() / sizes.sum()  # as np.average does
+        score = np.average(values, weights=sizes)
         is_best = self._is_best_score(score)
         if is_best:
             self.best_score_ = score

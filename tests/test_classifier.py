@@ -197,6 +197,14 @@ def test_each_call_of_partial_fit_drops_other_units(data):
     assert drawn() == drawn()
 
 
+@pytest.mark.parametrize("label", [int, str, np.uint8])
+def test_labels_that_may_be_a_regressions_warn_once(label):
+    X, y = np.random.default_rng(0).standard_normal((30, 4)), np.array([label(i % 20) for i in range(30)])
+    with pytest.warns(UserWarning, match="number of unique classes is greater than 50%") as warned:
+        net(max_epochs=1).fit(X, y)
+    assert len(warned) == 1
+
+
 def test_the_number_of_torch_threads_is_left_alone(data):
     before = torch.get_num_threads()
     net().fit(*data)

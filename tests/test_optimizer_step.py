@@ -87,15 +87,15 @@ def test_decoupled_weight_decay_of_adam_is_kept():
     assert all(torch.equal(one, other) for one, other in zip(*(net.parameters() for net in nets), strict=True))
 
 
-def counted_steps(monkeypatch):
-    """Count the steps that optimizers make themselves."""
+def counted_collections(monkeypatch):
+    """Count how often the state is collected."""
     counts = []
     monkeypatch.setattr(FusedStep, "_groups", lambda self, found=FusedStep._groups: (counts.append(1), found(self))[1])
     return counts
 
 
 def test_it_is_taken_and_the_state_is_collected_once_an_epoch(data, monkeypatch):
-    counts = counted_steps(monkeypatch)
+    counts = counted_collections(monkeypatch)
     ImbalancedNetClassifier(max_epochs=3, random_state=0).fit(*data)
     assert len(counts) == 4  # also after the first step of all, which makes the state
 
