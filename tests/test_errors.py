@@ -585,6 +585,11 @@ def test_a_loss_that_becomes_nan_stops_training_and_says_what_to_try(data):
     )
 
 
+def test_a_last_step_that_leaves_parameters_infinite_raises(data):
+    with pytest.raises(ValueError, match="the training loss became nan or infinite in epoch 1"):
+        net(optimizer=torch.optim.SGD, lr=np.inf, batch_size=-1, max_epochs=1, early_stopping=False).fit(*data)
+
+
 def test_logits_that_are_not_finite_raise_rather_than_give_nan_probabilities(data):
     X, y = data[0].astype(np.float32), data[1]
     fitted = net().fit(X, y)

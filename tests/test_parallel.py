@@ -44,13 +44,35 @@ if __name__ == "__main__":
 """
 
 
-def ran(config, **environment):
-    """Run the script with a joblib configuration; return what it saw."""
+FORKED = """
+import json, multiprocessing
+import torch
+from imbalanced_torch._global_state import own_global_state
+
+
+def work(queue):
+    with own_global_state():
+        during = torch.get_num_threads()
+    queue.put((during, torch.get_num_threads()))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    with own_global_state():  # as in a fit
+        process = context.Process(target=work, args=(queue,))
+        process.start()
+        print(json.dumps(queue.get(timeout=30)))
+        process.join()
+"""
+
+
+def ran(config, script=SCRIPT):
+    """Run a script with a joblib configuration; return what it saw."""
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(config)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**inherited, **environment}, check=False
-    )
+    command = [sys.executable, "-c", script, json.dumps(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=inherited, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -71,3 +93,8 @@ def test_threads_of_this_process_are_left_alone():
 
 def test_a_worker_process_that_was_told_otherwise_is_left_alone():
     assert ran({"backend": "loky", "inner_max_num_threads": 2})["workers"] == [[2, 2], [2, 2]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_in_the_middle_of_a_fit_begins_anew():
+    assert ran({}, FORKED) == [1, 2]
