@@ -694,7 +694,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
-        if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
+        if not math.isfinite(logits.sum().item()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)
             raise ValueError(
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "

@@ -41,7 +41,7 @@ class Prediction:
             if self.target is not None:
                 ratio = log_ratio(self.effective_prior, self.target)
                 odds = odds + (ratio[1] - ratio[0])
-            return torch.stack([torch.sigmoid(-odds), torch.sigmoid(odds)], dim=1)
+            return torch.outer(odds, odds.new_tensor([-1, 1])).sigmoid_()
         return self.log_proba(criterion, logits).exp()
 
     def scores(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:

@@ -18,13 +18,14 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
+from imbalanced_torch._layers import Layers
 from imbalanced_torch._module import first
 from imbalanced_torch._optimizer_step import step_of
 from imbalanced_torch._rows import Rows, codes_and_weights
 from imbalanced_torch._streams import Batches
 
 #: Rows that are predicted, or validated, at once.
-CHUNK = 4096
+CHUNK = 2048
 #: Methods of skorch's whose work is done here, or that are called from what is.
 _TRAINING = frozenset(
     (
@@ -114,22 +115,27 @@ def train_epoch(net: Any, loader: Loader) -> None:
     batches = net.history[-1]["batches"]
     if not module.training or net.resting_:
         net._set_training(True)
-    # A callback that comes between batches may change the optimizer.
-    step = optimizer.step if begin or computed or end else step_of(optimizer)
+    watched = bool(begin or computed or end)
+    step = optimizer.step if watched else step_of(optimizer)
+    layers = Layers.of(module)
     losses = None
     for batch in loader:
         batches.append({})
         for callback in begin:
             callback.on_batch_begin(net, batch=batch, training=True)
-        if begin or computed or end:  # who may have predicted meanwhile
+        if watched:  # by who may have predicted meanwhile, or have changed the module
             net._set_training(True)
+            layers = Layers.of(module)
         X, target = batch
+        codes, sample_weight = codes_and_weights(target)
         for parameter in parameters:  # what zero_grad does, without its profiling
             parameter.grad = None
-        y_pred = module(**X) if isinstance(X, dict) else module(X)
-        codes, sample_weight = codes_and_weights(target)
-        loss = criterion(first(y_pred), codes, sample_weight)
-        loss.backward()
+        if layers is not None:
+            y_pred, loss = layers.backpropagate(criterion, X, codes, sample_weight)
+        else:
+            y_pred = module(**X) if isinstance(X, dict) else module(X)
+            loss = criterion(first(y_pred), codes, sample_weight)
+            loss.backward()
         for callback in computed:
             named = TeeGenerator(net.get_all_learnable_params())
             callback.on_grad_computed(net, named_parameters=named, batch=batch, training=True)
@@ -160,18 +166,19 @@ def logits_of(net: Any, rows: Rows) -> torch.Tensor:
     module, device, n = net.module_, torch.device("cpu" if net.device is None else net.device), len(rows)
     if module.training:
         module.eval()
-    buffer: Any = None
+    layers = Layers.of(module) if n > CHUNK else None
+    logits: Any = None
     with torch.no_grad():
         for start in range(0, n, CHUNK):
             X = rows.inputs(slice(start, min(start + CHUNK, n)))
             X = X if device.type == "cpu" else _moved(X, device)
-            logits = first(module(**X) if isinstance(X, dict) else module(X))
+            part = layers.logits(X) if layers is not None else first(module(**X) if isinstance(X, dict) else module(X))
             if n <= CHUNK:
-                return logits.cpu()
-            if buffer is None:  # one for all: many small arrays would fragment the heap
-                buffer = logits.new_empty((n, *logits.shape[1:]), device="cpu")
-            buffer[start : start + CHUNK] = logits
-    return buffer
+                return part.cpu()
+            if logits is None:  # one for all: many small arrays would fragment the heap
+                logits = part.new_empty((n, *part.shape[1:]), device="cpu")
+            logits[start : start + CHUNK] = part
+    return logits
 
 
 class BatchMean(PassthroughScoring):

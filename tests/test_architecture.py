@@ -26,6 +26,7 @@ KNOWS = {
     "_streams": TORCH,
     "_criterion": TORCH,
     "_module": TORCH,
+    "_layers": TORCH,
     "_optimizer_step": TORCH,
     "_global_state": TORCH,
     "_remedy": TORCH,

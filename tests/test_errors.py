@@ -370,8 +370,14 @@ TWO_WAYS = (
             "criterion BCEWithLogitsLoss carries its own class weights. Use class_weight, which also knows about "
             "sampling.",
         ),
+        (
+            nn.CrossEntropyLoss(ignore_index=1),
+            ValueError,
+            "criterion CrossEntropyLoss ignores a class: every row has a class. Give the rows to leave out a "
+            "sample_weight of 0.",
+        ),
     ],
-    ids=["MSE", "NLL", "scalar", "function", "weight", "pos_weight"],
+    ids=["MSE", "NLL", "scalar", "function", "weight", "pos_weight", "ignore_index"],
 )
 def test_a_criterion_that_does_not_fit_raises(data, criterion, error, message):
     raises(error, message, net(criterion=criterion).fit, *data)

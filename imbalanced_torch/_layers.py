@@ -1,0 +1,90 @@
+"""The layers of the default module, one after the other: what its forward and autograd compute, with less around it.
+
+For small nets and batches, the calls of modules and the graph of autograd cost more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from imbalanced_torch._criterion import WeightedCriterion
+from imbalanced_torch._module import HOOKS, MLP, is_watched
+
+#: Where torch keeps hooks on every module, and on a parameter.
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
+_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+class Layers:
+    """Linear layers with ReLU's between them.
+
+    Parameters
+    ----------
+    linear : list of torch.nn.Linear
+    """
+
+    def __init__(self, linear: list[nn.Linear]) -> None:
+        self.weights = [layer.weight for layer in linear]
+        self.biases = [layer.bias for layer in linear]
+        self._transposed = [weight.detach().t() for weight in self.weights]
+        #: What the units of each hidden layer give, and gradients by them: room for one batch after the other.
+        self.units: list[torch.Tensor] = []
+        self.gradients: list[torch.Tensor] = []
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Layers | None:
+        """Return the layers of a module that has no others, all of them learning and none watched; else None."""
+        if type(module) is not MLP:
+            return None
+        layers: list[Any] = [*module.hidden, module.output]
+        linear = layers[::2]
+        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU] * (len(linear) - 1) + [nn.Linear]:
+            return None
+        parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
+        served = (
+            len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
+            and all(parameter.requires_grad for parameter in parameters)
+            and not any(is_watched(part) for part in (module, module.hidden, *layers))
+            and not any(_any(parameter, _PARAMETER_HOOKS) for parameter in parameters)
+            and not _any(torch_module, _GLOBAL_HOOKS)
+            and not torch.is_anomaly_enabled()
+            and not torch.is_autocast_enabled(parameters[0].device.type)
+        )
+        return cls(linear) if served else None
+
+    def logits(self, X: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
+        value = X.flatten(1) if X.ndim > 2 else X
+        if not self.units or len(self.units[0]) != len(value):
+            self.units = [bias.new_empty(len(value), len(bias)) for bias in self.biases[:-1]]
+            self.gradients = []
+        for bias, weight, units in zip(self.biases, self._transposed, self.units, strict=False):
+            value = torch.mm(value, weight, out=units).add_(bias).relu_()  # faster than addmm
+        return torch.addmm(self.biases[-1], value, self._transposed[-1])
+
+    @torch.no_grad()
+    def backpropagate(
+        self, criterion: WeightedCriterion, X: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Set the gradients of all parameters, and return logits and the batch's loss, a scalar."""
+        logits = self.logits(X)
+        loss, gradient = criterion.with_gradient(logits, codes, sample_weight)
+        values = [X.flatten(1) if X.ndim > 2 else X, *self.units]
+        if not self.gradients and self.units:  # two at a time are needed
+            rooms = [X.new_empty(max(units.numel() for units in self.units)) for _ in range(2)]
+            self.gradients = [rooms[i % 2][: units.numel()].view_as(units) for i, units in enumerate(self.units)]
+        for layer in reversed(range(len(values))):
+            self.weights[layer].grad = gradient.t().mm(values[layer])
+            self.biases[layer].grad = gradient.sum(0)
+            if layer:
+                gradient = torch.mm(gradient, self.weights[layer], out=self.gradients[layer - 1])
+                gradient.mul_(values[layer].sign_())  # 1 where the unit was active, else 0
+        return logits, loss
+
+
+def _any(place: Any, names: tuple[str, ...]) -> bool:
+    return any(getattr(place, name, True) for name in names)
