@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import dropout
 from torch.nn.modules import module as torch_module
 
 from imbalanced_torch._criterion import WeightedCriterion
@@ -20,16 +21,19 @@ _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Layers:
-    """Linear layers with ReLU's between them.
+    """Linear layers with ReLU's, and perhaps dropout, between them.
 
     Parameters
     ----------
     linear : list of torch.nn.Linear
+    shares_dropped : list of float
+        Of the units of each hidden layer.
     """
 
-    def __init__(self, linear: list[nn.Linear]) -> None:
+    def __init__(self, linear: list[nn.Linear], shares_dropped: list[float]) -> None:
         self.weights = [layer.weight for layer in linear]
         self.biases = [layer.bias for layer in linear]
+        self.shares_dropped = shares_dropped
         self._transposed = [weight.detach().t() for weight in self.weights]
         #: What the units of each hidden layer give, and gradients by them: room for one batch after the other.
         self.units: list[torch.Tensor] = []
@@ -41,20 +45,24 @@ class Layers:
         if type(module) is not MLP:
             return None
         layers: list[Any] = [*module.hidden, module.output]
-        linear = layers[::2]
-        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU] * (len(linear) - 1) + [nn.Linear]:
+        kinds = [type(layer) for layer in layers]
+        hidden = [nn.Linear, nn.ReLU, nn.Dropout] if nn.Dropout in kinds else [nn.Linear, nn.ReLU]
+        if kinds != hidden * (len(layers) // len(hidden)) + [nn.Linear]:
             return None
+        linear = layers[:: len(hidden)]
+        dropped = [layer.p if layer.training else 0.0 for layer in layers if isinstance(layer, nn.Dropout)]
         parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
         served = (
             len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
             and all(parameter.requires_grad for parameter in parameters)
+            and max(dropped, default=0) < 1
             and not any(is_watched(part) for part in (module, module.hidden, *layers))
             and not any(_any(parameter, _PARAMETER_HOOKS) for parameter in parameters)
             and not _any(torch_module, _GLOBAL_HOOKS)
             and not torch.is_anomaly_enabled()
             and not torch.is_autocast_enabled(parameters[0].device.type)
         )
-        return cls(linear) if served else None
+        return cls(linear, dropped or [0.0] * len(linear)) if served else None
 
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
@@ -62,8 +70,11 @@ class Layers:
         if not self.units or len(self.units[0]) != len(value):
             self.units = [bias.new_empty(len(value), len(bias)) for bias in self.biases[:-1]]
             self.gradients = []
-        for bias, weight, units in zip(self.biases, self._transposed, self.units, strict=False):
+        hidden = zip(self._transposed, self.biases, self.units, self.shares_dropped, strict=False)
+        for weight, bias, units, share in hidden:
             value = torch.mm(value, weight, out=units).add_(bias).relu_()  # faster than addmm
+            if share:
+                dropout(value, share, inplace=True)
         return torch.addmm(self.biases[-1], value, self._transposed[-1])
 
     @torch.no_grad()
@@ -82,7 +93,9 @@ class Layers:
             self.biases[layer].grad = gradient.sum(0)
             if layer:
                 gradient = torch.mm(gradient, self.weights[layer], out=self.gradients[layer - 1])
-                gradient.mul_(values[layer].sign_())  # 1 where the unit was active, else 0
+                active = values[layer].sign_()  # 1 where the unit was active and not dropped, else 0
+                share = self.shares_dropped[layer - 1]
+                gradient.mul_(active.div_(1 - share) if share else active)
         return logits, loss
 
 

@@ -65,6 +65,17 @@ def test_loss_and_gradients_are_autograds(n_classes, n_outputs, kind, weighted, 
         assert torch.equal(X, X_before)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_units_are_dropped_as_torch_does(training):
+    module, criterion = MLP(6, hidden_sizes=(16, 8), dropout=0.3).train(training), criterion_of(None, 2, np.ones(2))
+    X, codes = torch.randn(50, 6), torch.arange(50) % 2
+    torch.manual_seed(1)
+    expected = torch.autograd.grad(criterion(module(X), codes), list(module.parameters()))
+    torch.manual_seed(1)
+    Layers.of(module).backpropagate(criterion, X, codes, None)
+    torch.testing.assert_close([parameter.grad for parameter in module.parameters()], list(expected))
+
+
 def frozen(module):
     module.hidden[0].bias.requires_grad_(False)
 
@@ -78,6 +89,7 @@ SPECIAL = {
     "a shared layer": lambda module: setattr(module.hidden, "2", module.hidden[0]),
     "no bias": lambda module: setattr(module.hidden[0], "bias", None),
     "another activation": lambda module: setattr(module.hidden, "1", nn.Tanh()),
+    "a layer without dropout": lambda module: module.hidden.insert(2, nn.Dropout(0.1)),
     "another layer": lambda module: module.hidden.append(nn.BatchNorm1d(4)),
     "a parametrization": lambda module: parametrizations.weight_norm(module.hidden[0]),
     "a forward of its own": lambda module: setattr(module, "forward", module.forward),
@@ -98,9 +110,7 @@ def test_a_module_with_more_to_it_is_left_to_torch(change):
     assert Layers.of(module) is None
 
 
-@pytest.mark.parametrize(
-    "module", [MLP(4, dropout=0.1), MLP(4, activation=nn.Tanh), nn.Linear(4, 1), type("Mine", (MLP,), {})(4)]
-)
+@pytest.mark.parametrize("module", [MLP(4, activation=nn.Tanh), nn.Linear(4, 1), type("Mine", (MLP,), {})(4)])
 def test_another_module_is_left_to_torch(module):
     assert Layers.of(module) is None
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import imbalanced_torch._net
-from imbalanced_torch import ImbalancedNet, ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
 from imbalanced_torch._shortcut import BatchMean
 from imbalanced_torch._streams import Draws, RowsByClass
 
@@ -70,9 +70,14 @@ OPTIMIZERS = {
 }
 
 
+class Mine(MLP):
+    """A module of the user's own, for which torch builds its graph."""
+
+
 @pytest.mark.parametrize("listeners", [[], [Log], [GradientNormClipping], [EpochScoring], [LRScheduler]], ids=str)
+@pytest.mark.parametrize("module", [None, Mine])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_it_trains_as_skorch_does_bit_by_bit(data, taken, optimizer, listeners):
+def test_it_trains_as_skorch_does_bit_by_bit(data, taken, optimizer, module, listeners):
     X, y = data
     made = {
         EpochScoring: lambda: EpochScoring("f1", on_train=True),
@@ -82,7 +87,7 @@ def test_it_trains_as_skorch_does_bit_by_bit(data, taken, optimizer, listeners):
     for classifier in (ImbalancedNetClassifier, OrdinaryClassifier):
         callbacks = [made.get(kind, kind)() for kind in listeners]
         kwargs = {"class_weight": "balanced", "module__dropout": 0.2, "max_epochs": 4, "random_state": 0}
-        net = classifier(**kwargs, **OPTIMIZERS[optimizer], callbacks=callbacks, early_stopping=True)
+        net = classifier(module, **kwargs, **OPTIMIZERS[optimizer], callbacks=callbacks, early_stopping=True)
         nets.append(net.fit(X, y, sample_weight=np.linspace(0.5, 2, 300)))
     assert taken["epochs"] == 4
     ours, theirs = nets
