@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
@@ -204,7 +204,7 @@ def test_labels_that_may_be_a_regressions_warn_as_scikit_learn_does_once(label):
     X, y = np.random.default_rng(0).standard_normal((30, 4)), np.array([label(i % 20) for i in range(30)])
     with warnings.catch_warnings(record=True) as expected:
         warnings.simplefilter("always")
-        type_of_target(y)  # scikit-learn 1.6 does not warn yet
+        check_classification_targets(y)  # scikit-learn 1.6 does not warn yet
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         net(max_epochs=1).fit(X, y)
