@@ -68,8 +68,7 @@ class Layers:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
         value = X.flatten(1) if X.ndim > 2 else X
         if not self.units or len(self.units[0]) != len(value):
-            self.units = [bias.new_empty(len(value), len(bias)) for bias in self.biases[:-1]]
-            self.gradients = []
+            self._make_room(len(value))
         hidden = zip(self._transposed, self.biases, self.units, self.shares_dropped, strict=False)
         for weight, bias, units, share in hidden:
             value = torch.mm(value, weight, out=units).add_(bias).relu_()  # faster than addmm
@@ -85,9 +84,6 @@ class Layers:
         logits = self.logits(X)
         loss, gradient = criterion.with_gradient(logits, codes, sample_weight)
         values = [X.flatten(1) if X.ndim > 2 else X, *self.units]
-        if not self.gradients and self.units:  # two at a time are needed
-            rooms = [X.new_empty(max(units.numel() for units in self.units)) for _ in range(2)]
-            self.gradients = [rooms[i % 2][: units.numel()].view_as(units) for i, units in enumerate(self.units)]
         for layer in reversed(range(len(values))):
             self.weights[layer].grad = gradient.t().mm(values[layer])
             self.biases[layer].grad = gradient.sum(0)
@@ -97,6 +93,13 @@ class Layers:
                 share = self.shares_dropped[layer - 1]
                 gradient.mul_(active.div_(1 - share) if share else active)
         return logits, loss
+
+    def _make_room(self, n: int) -> None:
+        """A gradient takes the place of the units of the layer above, which have served by then."""
+        sizes = [n * len(bias) for bias in self.biases[:-1]]
+        rooms = [self.biases[0].new_empty(max(sizes, default=0)) for _ in range(len(sizes) + 1)]
+        self.units = [room[:size].view(n, -1) for room, size in zip(rooms, sizes, strict=False)]
+        self.gradients = [room[:size].view(n, -1) for room, size in zip(rooms[1:], sizes, strict=True)]
 
 
 def _any(place: Any, names: tuple[str, ...]) -> bool:

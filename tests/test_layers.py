@@ -183,7 +183,7 @@ def test_a_hook_on_the_criterion_is_called(part):
     assert calls == [part]
 
 
-def test_memory_of_a_deep_net_is_its_units_and_two_gradients():
-    layers = Layers.of(MLP(4, hidden_sizes=[8] * 6))
-    layers.backpropagate(criterion_of(None, 2, np.ones(2)), torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), None)
-    assert len({part.untyped_storage().data_ptr() for part in layers.gradients}) == 2
+def test_a_deep_net_needs_room_for_its_units_and_one_gradient():
+    layers = Layers.of(MLP(4, hidden_sizes=[8, 4, 8, 8, 2, 8]))
+    layers.logits(torch.zeros(5, 4))
+    assert len({part.untyped_storage().data_ptr() for part in layers.units + layers.gradients}) == 7
