@@ -37,6 +37,11 @@ def _shuffled(rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return rows.index_select(0, torch.randperm(len(rows), generator=generator, dtype=position_dtype(len(rows))))
 
 
+def _numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    seed = torch.randint(np.iinfo(np.int64).max, (), generator=generator)
+    return np.random.Generator(np.random.SFC64(int(seed)))
+
+
 class Cycle:
     """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round."""
 
@@ -62,7 +67,7 @@ class Cycle:
             parts.append(self.left[:n])
             self.left = self.left[n:]
             n -= len(parts[-1])
-        return torch.cat(parts) if parts else self.rows[:0]
+        return parts[0] if len(parts) == 1 else torch.cat(parts or [self.rows[:0]])
 
 
 class RowsByClass:
@@ -158,8 +163,7 @@ class Draws(RowStream):
         there = np.flatnonzero(shares)
         self.counts, self.starts = rows.counts[there], rows.starts[there]
         self.kept, self.alias = _alias_cells(shares[there])
-        seed = torch.randint(np.iinfo(np.int64).max, (), generator=rows.generator)
-        self.random = np.random.Generator(np.random.SFC64(int(seed)))
+        self.random = _numpy_generator(rows.generator)
 
     def take(self, n: int) -> torch.Tensor:
         rows = torch.empty(n, dtype=self.rows.order.dtype)
@@ -262,27 +266,30 @@ class Passes(RowStream):
         self.length = int(quotas.sum())
         self.shares = quotas / quotas.sum()
         self.cycles = rows.cycles()
+        self.random = _numpy_generator(rows.generator)
         self.left = rows.order[:0]
 
     def take(self, n: int) -> torch.Tensor:
-        parts = [self.left]
-        while n > sum(map(len, parts)):
-            parts.append(self._one_pass())
-        drawn = torch.cat(parts)
-        self.left = drawn[n:]
-        return drawn[:n]
+        parts = []
+        while n > 0:
+            if not len(self.left):
+                self.left = self._one_pass()
+            parts.append(self.left[:n])
+            self.left = self.left[n:]
+            n -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _one_pass(self) -> torch.Tensor:
-        parts = []
-        for cycle, quota in zip(self.cycles, self.quotas.tolist(), strict=True):
+        """Return one pass; nothing else of its size is made on the way."""
+        rows = torch.empty(self.length, dtype=self.rows.order.dtype)
+        for cycle, part in zip(self.cycles, torch.split(rows, self.quotas.tolist()), strict=True):
             n = len(cycle.rows)
-            parts.append(cycle.take(min(quota, n)))
-            if quota > n:
-                again = torch.randint(n, (quota - n,), generator=self.rows.generator, dtype=position_dtype(n))
-                parts.append(cycle.rows.index_select(0, again))
-        rows = torch.cat(parts)
-        del parts  # as large as what comes now
-        return _shuffled(rows, self.rows.generator)
+            part[:n] = cycle.take(min(len(part), n))
+            for again in torch.split(part[n:], _AT_ONCE) if len(part) > n else ():
+                drawn = torch.randint(n, (len(again),), generator=self.rows.generator, dtype=position_dtype(n))
+                torch.index_select(cycle.rows, 0, drawn, out=again)
+        self.random.shuffle(rows.numpy())
+        return rows
 
 
 class EqualBatches(RowStream):

@@ -185,5 +185,6 @@ def test_a_hook_on_the_criterion_is_called(part):
 
 def test_a_deep_net_needs_room_for_its_units_and_one_gradient():
     layers = Layers.of(MLP(4, hidden_sizes=[8, 4, 8, 8, 2, 8]))
-    layers.logits(torch.zeros(5, 4))
+    with torch.no_grad():
+        layers.logits(torch.zeros(5, 4))
     assert len({part.untyped_storage().data_ptr() for part in layers.units + layers.gradients}) == 7
