@@ -15,6 +15,10 @@ from imbalanced_torch._logits import every_logit, log_odds
 from imbalanced_torch._prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
 
 
+#: Of the log-odds, for the classes 0 and 1.
+_SIGNS = torch.tensor([-1.0, 1.0])
+
+
 class UncorrectedDecisionWarning(UserWarning):
     """Costs or a threshold read probabilities that are at another prior than the data."""
 
@@ -41,7 +45,7 @@ class Prediction:
             if self.target is not None:
                 ratio = log_ratio(self.effective_prior, self.target)
                 odds = odds + (ratio[1] - ratio[0])
-            return torch.outer(odds, odds.new_tensor([-1, 1])).sigmoid_()
+            return torch.outer(odds, _SIGNS.to(odds)).sigmoid_()
         return self.log_proba(criterion, logits).exp()
 
     def scores(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
