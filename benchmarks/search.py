@@ -156,7 +156,7 @@ def main():
     if quick:
         search(5_000, 10, 1)
     else:
-        search(20_000, 20, 3)
+        search(20_000, 40, 3)
     for threads in (1, 2):
         batched(threads, 3 if quick else 7)
 
