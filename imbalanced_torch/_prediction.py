@@ -14,7 +14,6 @@ from imbalanced_torch._decision import Decision, Greatest, Threshold, resolve_de
 from imbalanced_torch._logits import every_logit, log_odds
 from imbalanced_torch._prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
 
-
 #: Of the log-odds, for the classes 0 and 1.
 _SIGNS = torch.tensor([-1.0, 1.0])
 
