@@ -1,6 +1,6 @@
 """Whether time is linear: per row from 1e5 to 1e7 rows, and per batch from 2 to 1000 classes and 5 to 2000 features.
 
-    python benchmarks/scaling.py                # one thread, 7 rounds: four minutes
+    python benchmarks/scaling.py                # one thread, 7 rounds: three minutes
     python benchmarks/scaling.py --quick        # fewer rows, 3 rounds
 
 An MLP with two hidden layers of 64, fused Adam, balanced sampling, batches of 1024, early_stopping=False. A batch of a

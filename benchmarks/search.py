@@ -1,6 +1,6 @@
 """Grid search with one worker and two, and what training all members of a grid in one batched pass would buy.
 
-    python benchmarks/search.py                 # two minutes
+    python benchmarks/search.py                 # three minutes
     python benchmarks/search.py --quick         # shorter fits, fewer rounds
 
 - GridSearchCV of 8 strategies x 5 folds, each fit half a second or more, one torch thread in each process, the two

@@ -1,6 +1,6 @@
 """How long an epoch, a prediction and a balanced draw take, as ratios to rivals taken in turn in one run.
 
-    python benchmarks/speed.py                  # n = 1e5 and 1e6, 1 and 2 threads, 7 rounds: half an hour
+    python benchmarks/speed.py                  # n = 1e5 and 1e6, 1 and 2 threads, 7 rounds: forty minutes
     python benchmarks/speed.py --quick          # n = 1e5, 1 thread, 3 rounds: under a minute
 
 Workload: 20 features in float32, 5 % positives, an MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False and
@@ -161,10 +161,9 @@ def ratios(us, rivals, rounds):
     }
 
 
-def training(n, batch_size, rounds, dtype=np.float32):
+def training(n, batch_size, rounds, epochs, dtype=np.float32):
     """Compare the training."""
     X, y = data(n, dtype)
-    epochs = 3 if n <= 100_000 else 1
     rivals = {name: (lambda train=train: train(X, y, batch_size, epochs)) for name, train in TRAINERS.items()}
     return ratios(lambda: ours(X, y, batch_size, epochs), rivals, rounds)
 
@@ -214,6 +213,9 @@ def main():
     threads = arguments.threads or ([1] if arguments.quick else [1, 2])
     results = {}
 
+    def epochs(n):
+        return 3 if n <= 100_000 and not arguments.quick else 1
+
     def report(title, compared):
         results[title] = compared
         print(f"\n{title}: ours takes {next(iter(compared.values()))['ours']:.4g} s")
@@ -221,15 +223,17 @@ def main():
             spread = f"{found['least']:.3f} to {found['greatest']:.3f}"
             print(f"  {found['ratio']:.3f} of {name} ({spread}; {found['theirs']:.4g} s)", flush=True)
 
+    callbacks = [name for name, _ in ours(*data(1000), 128, 1).net_.callbacks_]
+    print(f"MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False, callbacks {callbacks}")
     for n_threads in threads:
         torch.set_num_threads(n_threads)
         threadpool_limits(n_threads)  # the BLAS that MLPClassifier uses
         for n in sizes:
             for batch_size in (128, 1024, 8192):
-                report(f"{n_threads} thread, n={n}, batch {batch_size}", training(n, batch_size, rounds))
+                report(f"{n_threads} thread, n={n}, batch {batch_size}", training(n, batch_size, rounds, epochs(n)))
         if not arguments.quick:
             for batch_size in (128, 1024, 8192):
-                found = training(sizes[0], batch_size, rounds, np.float64)
+                found = training(sizes[0], batch_size, rounds, epochs(sizes[0]), np.float64)
                 report(f"{n_threads} thread, n={sizes[0]}, batch {batch_size}, X in float64", found)
         for title, compared in predicting(200_000 if arguments.quick else 1_000_000, rounds).items():
             report(f"{n_threads} thread, {title}", compared)

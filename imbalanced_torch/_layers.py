@@ -10,14 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.functional import dropout
-from torch.nn.modules import module as torch_module
 
 from imbalanced_torch._criterion import WeightedCriterion
-from imbalanced_torch._module import HOOKS, MLP, is_watched
-
-#: Where torch keeps hooks on every module, and on a parameter.
-_GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
-_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
+from imbalanced_torch._module import MLP
 
 
 class Layers:
@@ -41,7 +37,7 @@ class Layers:
 
     @classmethod
     def of(cls, module: nn.Module) -> Layers | None:
-        """Return the layers of a module that has no others, all of them learning and none watched; else None."""
+        """Return the layers of a module that has no others, all of them learning and none hooked; else None."""
         if type(module) is not MLP:
             return None
         layers: list[Any] = [*module.hidden, module.output]
@@ -56,13 +52,13 @@ class Layers:
             len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
             and all(parameter.requires_grad for parameter in parameters)
             and max(dropped, default=0) < 1
-            and not any(is_watched(part) for part in (module, module.hidden, *layers))
-            and not any(_any(parameter, _PARAMETER_HOOKS) for parameter in parameters)
-            and not _any(torch_module, _GLOBAL_HOOKS)
+            and not any(map(call_is_hooked, (module, module.hidden, *layers)))
+            and not any(map(gradient_is_hooked, parameters))
+            and not every_call_is_hooked()
             and not torch.is_anomaly_enabled()
             and not torch.is_autocast_enabled(parameters[0].device.type)
         )
-        return cls(linear, dropped or [0.0] * len(linear)) if served else None
+        return cls(linear, dropped or [0.0] * (len(linear) - 1)) if served else None
 
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
@@ -100,7 +96,3 @@ class Layers:
         rooms = [self.biases[0].new_empty(max(sizes, default=0)) for _ in range(len(sizes) + 1)]
         self.units = [room[:size].view(n, -1) for room, size in zip(rooms, sizes, strict=False)]
         self.gradients = [room[:size].view(n, -1) for room, size in zip(rooms[1:], sizes, strict=True)]
-
-
-def _any(place: Any, names: tuple[str, ...]) -> bool:
-    return any(getattr(place, name, True) for name in names)

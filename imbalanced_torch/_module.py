@@ -101,15 +101,6 @@ def sizes_asked_for(
     return sizes
 
 
-#: Where torch keeps the hooks of a module.
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Whether a module's call does more than its class says: somebody has put hooks or a forward on it."""
-    return "forward" in vars(module) or any(getattr(module, name, True) for name in HOOKS)
-
-
 def first(output: Any) -> torch.Tensor:
     """Return the logits of a module that may return a tuple, logits first, as in skorch."""
     return output[0] if isinstance(output, tuple) and output else output

@@ -10,31 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.optim import optimizer as torch_optimizer
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
-#: Where torch keeps hooks on steps: an optimizer's own, and everybody's.
-_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-_GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+from imbalanced_torch._hooks import step_is_hooked
 
 
 def step_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     """Return what makes a step of the optimizer, until somebody changes the optimizer's state or hooks."""
-    return FusedStep(optimizer) if _is_fused_adam(optimizer) and not _is_hooked(optimizer) else optimizer.step
+    return FusedStep(optimizer) if _is_fused_adam(optimizer) and not step_is_hooked(optimizer) else optimizer.step
 
 
 def _is_fused_adam(optimizer: torch.optim.Optimizer) -> bool:
     return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW) and all(
         group["fused"] and not group["differentiable"] for group in optimizer.param_groups
     )
-
-
-def _is_hooked(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether somebody listens to steps, or has wrapped them, as torch's learning-rate schedulers do."""
-    hooks = [getattr(optimizer, name, True) for name in _HOOKS]
-    hooks += [getattr(torch_optimizer, name, True) for name in _GLOBAL_HOOKS]
-    return "step" in vars(optimizer) or any(hooks)
 
 
 @dataclass

@@ -42,6 +42,11 @@ def _numpy_generator(generator: torch.Generator) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(int(seed)))
 
 
+def _joined(parts: list[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    """Return the parts in one, without a copy where there is one; of none, nothing."""
+    return parts[0] if len(parts) == 1 else torch.cat([torch.empty(0, dtype=dtype), *parts])
+
+
 class Cycle:
     """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round."""
 
@@ -67,7 +72,7 @@ class Cycle:
             parts.append(self.left[:n])
             self.left = self.left[n:]
             n -= len(parts[-1])
-        return parts[0] if len(parts) == 1 else torch.cat(parts or [self.rows[:0]])
+        return _joined(parts, self.rows.dtype)
 
 
 class RowsByClass:
@@ -277,7 +282,7 @@ class Passes(RowStream):
             parts.append(self.left[:n])
             self.left = self.left[n:]
             n -= len(parts[-1])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return _joined(parts, self.left.dtype)
 
     def _one_pass(self) -> torch.Tensor:
         """Return one pass; nothing else of its size is made on the way."""

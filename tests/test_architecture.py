@@ -25,6 +25,7 @@ KNOWS = {
     "_sampling": TORCH,
     "_streams": TORCH,
     "_criterion": TORCH,
+    "_hooks": TORCH,
     "_module": TORCH,
     "_layers": TORCH,
     "_optimizer_step": TORCH,

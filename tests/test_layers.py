@@ -26,6 +26,10 @@ class Squares(nn.Module):
         return f.clamp(0, 1)
 
 
+class Mine(MLP):
+    """A module of the user's own."""
+
+
 def criterion_of(kind, n_classes, weights):
     criterion = resolve_criterion(kind, n_classes, {})
     criterion.set_classes(weights, np.arange(1, n_classes + 1))
@@ -76,16 +80,12 @@ def test_units_are_dropped_as_torch_does(training):
     torch.testing.assert_close([parameter.grad for parameter in module.parameters()], list(expected))
 
 
-def frozen(module):
-    module.hidden[0].bias.requires_grad_(False)
-
-
 def nothing(*args):
     return None
 
 
 SPECIAL = {
-    "a frozen parameter": frozen,
+    "a frozen parameter": lambda module: module.hidden[0].bias.requires_grad_(False),
     "a shared layer": lambda module: setattr(module.hidden, "2", module.hidden[0]),
     "no bias": lambda module: setattr(module.hidden[0], "bias", None),
     "another activation": lambda module: setattr(module.hidden, "1", nn.Tanh()),
@@ -110,7 +110,7 @@ def test_a_module_with_more_to_it_is_left_to_torch(change):
     assert Layers.of(module) is None
 
 
-@pytest.mark.parametrize("module", [MLP(4, activation=nn.Tanh), nn.Linear(4, 1), type("Mine", (MLP,), {})(4)])
+@pytest.mark.parametrize("module", [MLP(4, dropout=1.0), MLP(4, activation=nn.Tanh), nn.Linear(4, 1), Mine(4)])
 def test_another_module_is_left_to_torch(module):
     assert Layers.of(module) is None
 
@@ -166,7 +166,7 @@ def test_the_default_module_is_trained_by_its_layers(data, backpropagated, kwarg
     ours = ImbalancedNetClassifier(**settings).fit(X, y)
     count = len(backpropagated)
     assert count >= 9
-    theirs = ImbalancedNetClassifier(type("Mine", (MLP,), {}), **settings).fit(X, y)
+    theirs = ImbalancedNetClassifier(Mine, **settings).fit(X, y)
     assert len(backpropagated) == count
     for one, other in zip(ours.module_.parameters(), theirs.module_.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

@@ -202,6 +202,16 @@ def test_under_sees_all_rows_over_the_epochs():
     assert seen == set(range(90))
 
 
+@pytest.mark.parametrize(("sampling", "quota"), [("over", 60), ("under", 5)])
+def test_passes_taken_in_parts_are_whole(sampling, quota):
+    stream = stream_of(sampling)
+    parts = [stream.take(n) for n in [7, 1, 0, 3 * quota - 8, quota, 2 * quota, 6 * quota]]  # the last is two passes
+    for rows in torch.cat(parts).numpy().reshape(4, 3 * quota):
+        np.testing.assert_array_equal(counts_of(rows), quota)
+        if sampling == "over":
+            assert set(rows.tolist()) == set(range(90))
+
+
 def test_tempered_sampling_shows_replacement_where_it_was_changed():
     assert repr(TemperedSampling(0.5)) == "TemperedSampling(power=0.5)"
     assert repr(TemperedSampling(0.5, False)) == "TemperedSampling(power=0.5, replacement=False)"
