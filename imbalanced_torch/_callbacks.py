@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, PrintLog
+from torch import nn
 
 from imbalanced_torch._rows import Rows, codes_and_weights
 
@@ -48,14 +49,20 @@ class Stopping(Callback):
             self.reference_, self.misses_ = loss, 0
         if loss < self.best_loss_:
             self.best_loss_, self.best_epoch_ = loss, net.history[-1, "epoch"]
-            self.best_weights_ = copy.deepcopy(net.module_.state_dict())
+            self.best_weights_ = {name: copy.deepcopy(part.state_dict()) for name, part in _trained_parts(net)}
         if self.misses_ >= self.patience:
             raise KeyboardInterrupt  # skorch's way to end training early
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         if self.best_weights_ is not None and self.best_epoch_ != net.history[-1, "epoch"]:
-            net.module_.load_state_dict(self.best_weights_)
+            for name, part in _trained_parts(net):
+                part.load_state_dict(self.best_weights_[name])
         self.best_weights_ = None
+
+
+def _trained_parts(net: Any) -> list[tuple[str, nn.Module]]:
+    """Return what the optimizers may train, by name: the module, the criterion, and what a derived net adds."""
+    return [(name, part) for name, part in vars(net).items() if isinstance(part, nn.Module) and name.endswith("_")]
 
 
 class Print(PrintLog):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Self
 
 import numpy as np
@@ -16,18 +17,19 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
+from skorch.helper import SliceDataset
 from skorch.utils import to_numpy
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._callbacks import Stopping, copied
 from imbalanced_torch._criterion import resolve_criterion
-from imbalanced_torch._global_state import own_global_state, reseed, seeded, sub_seed
+from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
 from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
-from imbalanced_torch._module import MLP, last_layer, sizes_asked_for
+from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
@@ -44,6 +46,13 @@ _MAY_BE_OBJECTS = ("class_weight", "sampling", "schedule")
 _AT_PREDICTION = ("prior_correction", "decision")
 #: What each random stream of a fit is keyed by.
 _INIT, _TRAINING, _SAMPLING, _HOLDOUT = range(4)
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Train with gradients, also where the caller has switched them off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
@@ -355,7 +364,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         """
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        with self._unchanged_on_error(), own_global_state():
+        with self._unchanged_on_error(), worker_threads(), self._random_stream(X), _gradients():
             return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -397,7 +406,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         else:
             classes = self.classes_
-        with self._unchanged_on_error(), own_global_state():
+        with self._unchanged_on_error(), worker_threads(), self._random_stream(X), _gradients():
             return self._train(X, y, sample_weight, net, classes, chunk=True)
 
     @contextmanager
@@ -420,16 +429,16 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         classes: np.ndarray | None,
         chunk: bool = False,
     ) -> Self:
-        # What came in: rows of weight 0 never existed.
+        # What came in: rows of weight 0 leave the loss and the draw, but their classes stay.
         self._check_parameters()
         X = check_X(self, X, reset=net is None, allow_nan=self._allow_nan())
         y = check_y(self, y, X)
         weights = check_sample_weight(sample_weight, len(y))
+        classes = self._check_classes(y, classes, continues=net is not None and not chunk)
         kept = None
         if weights is not None and not weights.all():
             kept = np.flatnonzero(weights)
             y, weights = y[kept], weights[kept]
-        classes = self._check_classes(y, classes, continues=net is not None and not chunk)
         dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
         rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
@@ -441,8 +450,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         training = TrainingRows(X, *rows.select(positions), dtype)
         codes: Any = training.codes
         counts = class_counts(codes, len(classes))
-        if not chunk and not counts.all():
-            raise ValueError(f"train_split leaves no row to train on for the classes {classes[counts == 0].tolist()}.")
+        if not chunk:
+            self._check_counts(counts, class_counts(rows.codes, len(classes)), classes)
 
         # Which of them each epoch sees, what they weigh, and when.
         schedule = self._schedule(continues=chunk or net is not None)
@@ -492,9 +501,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 self._check_continues(net)
             net.learn_with(stage, prediction, stopping)
             net.max_epochs = 1 if chunk else self.max_epochs
-            reseed(sub_seed(seed, _TRAINING, epochs_before))
-            net.partial_fit(training, codes)
-            net.check_interrupted()
+            stream = sub_seed(seed, _TRAINING, epochs_before)
+            if self._draws_globally(X):
+                reseed(stream)
+            with own_masks(net.module_, stream):
+                net.partial_fit(training, codes)
 
         # What is known now.
         self.net_ = net
@@ -540,6 +551,36 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(f"y must have at least two classes to tell apart; it has one class: {classes.tolist()}.")
         return classes
+
+    @staticmethod
+    def _check_counts(training: np.ndarray, weighted: np.ndarray, classes: np.ndarray) -> None:
+        """Check the rows of each class to train on, shape (K,), against those of positive weight."""
+        lost = (training == 0) & (weighted > 0)
+        if lost.any():
+            raise ValueError(f"train_split leaves no row to train on for the classes {classes[lost].tolist()}.")
+        if (weighted > 0).sum() == 1:
+            warnings.warn(
+                f"sample_weight is positive in rows of one class only, {classes[weighted > 0].tolist()} of "
+                f"{classes.tolist()}: the net learns to predict that class for every row.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _random_stream(self, X: Any) -> AbstractContextManager[None]:
+        return global_stream() if self._draws_globally(X) else nullcontext()
+
+    def _draws_globally(self, X: Any) -> bool:
+        """Whether something of the user's may draw from torch's global generator in training."""
+        ours = self.module is None or self.module is MLP
+        given = [self.callbacks, self.train_split, *(name for name in self._kwargs if name.startswith("iterator_"))]
+        return not (
+            ours
+            and (self.criterion is None or isinstance(self.criterion, str))
+            and self.net_class is ImbalancedNet
+            and "module__activation" not in self._kwargs
+            and not isinstance(X, Dataset | SliceDataset)
+            and not any(given)
+        )
 
     def _allow_nan(self) -> bool:
         return bool(getattr(self.module, "allow_nan", False))
@@ -615,6 +656,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
         }
         parts |= {f"module__{name}": value for name, value in self._module_parameters(training, len(classes)).items()}
+        if module is MLP:
+            parts.setdefault("module__seed", sub_seed(seed, _INIT))
         X, target = training.batch(range(min(2, len(training))))
         net = self.net_class(
             **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
@@ -634,7 +677,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             example=(X, codes_and_weights(target)[0]),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
-        with seeded(sub_seed(seed, _INIT)):
+        with nullcontext() if not self._draws_globally(training.X) else seeded(sub_seed(seed, _INIT)):
             net.initialize()
         if schedule is not None and schedule.retrains_head:
             last_layer(net.module_)  # raises now rather than at the switch
@@ -702,7 +745,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         return logits.to(self.net_.criterion_.class_weight.device)
 
-    @own_global_state()
+    @worker_threads()
     @torch.no_grad()
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the scores of the `decision`, whose sign (two classes) or argmax is what `predict` returns.
@@ -738,14 +781,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    @own_global_state()
+    @worker_threads()
     @torch.no_grad()
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, shape (n, K)."""
         prediction = self._prediction()
         return prediction.log_proba(self.net_.criterion_, self._logits(X)).cpu().numpy()
 
-    @own_global_state()
+    @worker_threads()
     @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities at `effective_prior_`, or at the prior that `prior_correction` carries them to.

@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout
 
 from imbalanced_torch._criterion import WeightedCriterion
 from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
-from imbalanced_torch._module import MLP
+from imbalanced_torch._module import MLP, Dropout, dropout_mask
 
 
 class Layers:
@@ -24,12 +23,17 @@ class Layers:
     linear : list of torch.nn.Linear
     shares_dropped : list of float
         Of the units of each hidden layer.
+    generator : torch.Generator or None
+        What masks are drawn from; None is torch's global one.
     """
 
-    def __init__(self, linear: list[nn.Linear], shares_dropped: list[float]) -> None:
+    def __init__(
+        self, linear: list[nn.Linear], shares_dropped: list[float], generator: torch.Generator | None = None
+    ) -> None:
         self.weights = [layer.weight for layer in linear]
         self.biases = [layer.bias for layer in linear]
         self.shares_dropped = shares_dropped
+        self.generator = generator
         self._transposed = [weight.detach().t() for weight in self.weights]
         #: What the units of each hidden layer give, and gradients by them: room for one batch after the other.
         self.units: list[torch.Tensor] = []
@@ -42,11 +46,12 @@ class Layers:
             return None
         layers: list[Any] = [*module.hidden, module.output]
         kinds = [type(layer) for layer in layers]
-        hidden = [nn.Linear, nn.ReLU, nn.Dropout] if nn.Dropout in kinds else [nn.Linear, nn.ReLU]
+        hidden = [nn.Linear, nn.ReLU, Dropout] if Dropout in kinds else [nn.Linear, nn.ReLU]
         if kinds != hidden * (len(layers) // len(hidden)) + [nn.Linear]:
             return None
         linear = layers[:: len(hidden)]
-        dropped = [layer.p if layer.training else 0.0 for layer in layers if isinstance(layer, nn.Dropout)]
+        dropouts = [layer for layer in layers if isinstance(layer, Dropout)]
+        dropped = [layer.p if layer.training else 0.0 for layer in dropouts]
         parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
         served = (
             len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
@@ -58,7 +63,8 @@ class Layers:
             and not torch.is_anomaly_enabled()
             and not torch.is_autocast_enabled(parameters[0].device.type)
         )
-        return cls(linear, dropped or [0.0] * (len(linear) - 1)) if served else None
+        generator = dropouts[0].generator if dropouts else None
+        return cls(linear, dropped or [0.0] * (len(linear) - 1), generator) if served else None
 
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
@@ -69,7 +75,7 @@ class Layers:
         for weight, bias, units, share in hidden:
             value = torch.mm(value, weight, out=units).add_(bias).relu_()  # faster than addmm
             if share:
-                dropout(value, share, inplace=True)
+                value.mul_(dropout_mask(value, share, self.generator))
         return torch.addmm(self.biases[-1], value, self._transposed[-1])
 
     @torch.no_grad()

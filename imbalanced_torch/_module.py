@@ -3,16 +3,71 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
+
+from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked
 
 _INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")
 _CLASSES = ("n_classes", "num_classes")
+
+
+class Dropout(nn.Dropout):
+    """torch's Dropout, whose masks come from a generator of the fit's own while there is one."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return X with units dropped at random in training, the others scaled up."""
+        if self.generator is None or not self.training or not 0 < self.p < 1:
+            return super().forward(X)
+        return X * dropout_mask(X, self.p, self.generator)
+
+
+def dropout_mask(like: torch.Tensor, share: float, generator: torch.Generator | None) -> torch.Tensor:
+    """Return what multiplies units: 0 for the share that is dropped, 1 / (1 - share) for the others."""
+    return torch.empty_like(like).bernoulli_(1 - share, generator=generator).div_(1 - share)
+
+
+@contextmanager
+def own_masks(module: nn.Module, seed: int) -> Iterator[None]:
+    """Let the module's `Dropout` layers draw from a generator of their own: fits in several threads then agree."""
+    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    generator = torch.Generator(device).manual_seed(seed) if layers else None
+    try:
+        for layer in layers:
+            layer.generator = generator
+        yield
+    finally:
+        for layer in layers:
+            layer.generator = None
+
+
+def linear(n_inputs: int, n_outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    """Return a torch.nn.Linear whose initial weights come from this generator."""
+    layer: Any = skip_init(nn.Linear, n_inputs, n_outputs)
+    reset_linear(layer, generator)
+    return layer
+
+
+def reset_linear(layer: nn.Linear, generator: torch.Generator | None) -> None:
+    """Draw the weights of a torch.nn.Linear anew as its `reset_parameters` does, from a generator on the CPU."""
+    bound = 1 / math.sqrt(layer.in_features) if layer.in_features else 0.0
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            if parameter is not None:
+                parameter.copy_(
+                    parameter.new_empty(parameter.shape, device="cpu").uniform_(-bound, bound, generator=generator)
+                )
 
 
 class MLP(nn.Module):
@@ -29,6 +84,8 @@ class MLP(nn.Module):
     activation : type of torch.nn.Module, default=torch.nn.ReLU
     dropout : float in [0, 1), default=0.0
         Share of units dropped after each hidden layer in training.
+    seed : int or None, default=None
+        Seeds the initial weights; None draws them from torch's global generator.
 
     Examples
     --------
@@ -43,16 +100,21 @@ class MLP(nn.Module):
         hidden_sizes: Sequence[int] = (64, 64),
         activation: Callable[[], nn.Module] = nn.ReLU,
         dropout: float = 0.0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise([n_features, *hidden_sizes]):
             # In place, ReLU needs no memory of its own: a twentieth of the time of large batches.
-            layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True) if activation is nn.ReLU else activation()]
+            layers += [
+                linear(size_in, size_out, generator),
+                nn.ReLU(inplace=True) if activation is nn.ReLU else activation(),
+            ]
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
         self.hidden = nn.Sequential(*layers)
-        self.output = nn.Linear([n_features, *hidden_sizes][-1], n_outputs)
+        self.output = linear([n_features, *hidden_sizes][-1], n_outputs, generator)
 
     @property
     def output_bias(self) -> nn.Parameter:
@@ -62,6 +124,14 @@ class MLP(nn.Module):
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...)."""
         return self.output(self.hidden(X.flatten(1) if X.ndim > 2 else X))
+
+
+def leaves_inputs_alone(module: nn.Module) -> bool:
+    """Whether the module is known not to write into its input: the default one, without hooks."""
+    if type(module) is not MLP or every_call_is_hooked() or call_is_hooked(module) or call_is_hooked(module.hidden):
+        return False
+    first_layer = next(iter(module.hidden), module.output)
+    return type(first_layer) is nn.Linear and not call_is_hooked(first_layer)
 
 
 def sizes_asked_for(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
 from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
-from imbalanced_torch._global_state import seeded, sub_seed
+from imbalanced_torch._global_state import noted_interrupts, seeded, sub_seed
 from imbalanced_torch._hyperparameters import accepted_by
-from imbalanced_torch._module import check_logits, first, last_layer
+from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
@@ -188,17 +188,38 @@ class ImbalancedNet(NeuralNet):
         if stopping is not None:
             self.callbacks_.append(("stop_at_the_best_epoch", stopping))
 
-    def check_interrupted(self) -> None:
-        """Drop an epoch that an interrupt cut short, which skorch ends training on; raise if there is no other."""
-        if "train_batch_count" in self.history[-1]:
-            return
-        del self.history[-1]
-        if not self.history:
-            raise KeyboardInterrupt
-        warnings.warn("Training was interrupted; the net keeps what it has learned.", UserWarning, stacklevel=4)
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> ImbalancedNet:
+        """Train on as skorch does, but raise KeyboardInterrupt where the user interrupts.
+
+        A callback ends training, as in skorch, by raising KeyboardInterrupt at the end of an epoch.
+        """
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        with noted_interrupts() as interrupt:
+            try:
+                self.fit_loop(X, y, **fit_params)
+            except KeyboardInterrupt:
+                if interrupt.came or not self.epoch_is_whole_:
+                    raise
+            except KeyError as error:
+                self._check_monitored(error)
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def _check_monitored(self, error: KeyError) -> None:
+        """Raise with the reason if a callback asks for a score of held-out rows and there are none."""
+        monitored = re.search(r"\bvalid\w*", str(error))  # skorch's History puts the key into a sentence
+        if monitored and self.history and "valid_batch_count" not in self.history[-1]:
+            raise ValueError(
+                f"a callback reads {monitored.group()!r}, but nothing is held out: set early_stopping=True or "
+                "train_split."
+            ) from error
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.epoch_is_whole_ = False
         schedule = getattr(dataset_train, "schedule", None)
         if schedule is None:
             return
@@ -222,8 +243,12 @@ class ImbalancedNet(NeuralNet):
         self.frozen_ = [p for p in self.module_.parameters() if p.requires_grad and p not in own]
         for parameter in self.frozen_:
             parameter.requires_grad_(False)
-        with seeded(sub_seed(self.seed, len(self.history))):
-            head.reset_parameters()
+        seed = sub_seed(self.seed, len(self.history))
+        if type(head) is torch.nn.Linear:
+            reset_linear(head, torch.Generator().manual_seed(seed))
+        else:
+            with seeded(seed):
+                head.reset_parameters()
         if stage.start_prior is not None:
             self._start_at(self.criterion_, stage.start_prior)
         for parameter in own:
@@ -272,7 +297,13 @@ class ImbalancedNet(NeuralNet):
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        self.epoch_is_whole_ = True
         losses = [batch["train_loss"] for batch in self.history[-1]["batches"] if "train_loss" in batch]
+        if self.history[-1].get("train_batch_count") == 0:
+            raise ValueError(
+                f"epoch {len(self.history)} had no batch to train on. Look at the length of the sampler or iterator "
+                "that iterator_train or its parameters bring."
+            )
         # Parameters that are not finite show in the next epoch's loss, or in the validation.
         self._check_finite(losses, with_parameters=dataset_valid is not None)
 
@@ -305,7 +336,8 @@ class ImbalancedNet(NeuralNet):
         batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else CHUNK)
         batch_size = len(dataset) if batch_size == -1 else batch_size
         accepted = accepted_by(iterator)
-        if "generator" in accepted:  # without one, a loader would draw from the global one
+        # In a fit: without one, a loader would draw from the global generator, as it does to predict.
+        if "generator" in accepted and dataset.codes is not None:
             seed = sub_seed(self.seed, len(self.history))
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
         if training and isinstance(dataset, TrainingRows):

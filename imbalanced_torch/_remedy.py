@@ -16,7 +16,11 @@ from imbalanced_torch._streams import Batches, Mixture, Natural, RowsByClass, Ro
 
 
 class CombinedRemedyWarning(UserWarning):
-    """Class weights that the user gave as numbers and sampling multiply: the net is corrected by both."""
+    """Weights that the user gave, by class or by row, and sampling multiply: the net is corrected by both."""
+
+
+#: Share of the way to balance from which a remedy counts as one: weights that describe a population go less far.
+_A_REMEDY = 0.25
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,19 @@ class Remedy:
         weighted = sample_weight is not None
         self.weight_sums = class_counts(codes, len(classes), sample_weight) if weighted else rows.counts.astype(float)
         self.weighting = resolve_class_weight(class_weight, classes)
-        stage = self.at(1.0)
-        if (
-            (before is None or before.n_classes_come < 2)
-            and self.weighting.costs
-            and strategy is not None
-            and np.ptp(stage.class_weight) > 0
-        ):
-            _warn_combined(sampling, classes, stage.exposure.class_prior, stage.effective_prior)
+        if before is None or before.n_classes_come < 2:
+            self._warn_if_combined(sampling, None if strategy is None else self.at(1.0))
+
+    def _warn_if_combined(self, sampling: Any, stage: Stage | None) -> None:
+        """Warn if sampling and numbers of the user's, class weights or sample weights, both balance the classes."""
+        if stage is None or not self.known:
+            return
+        exposure = stage.exposure
+        if self.weighting.costs and np.ptp(stage.class_weight) > 0:
+            _warn_combined("class_weight gives numbers", sampling, self.classes, exposure.class_prior, stage)
+        elif _both_balance(self.row_counts, exposure.class_prior, exposure.sampled_prior, stage.effective_prior):
+            rows = self.row_counts / self.row_counts.sum()
+            _warn_combined("sample_weight balances the classes", sampling, self.classes, rows, stage)
 
     def at(self, strength: float) -> Stage:
         """Set the strength of the coming epochs, 0 to 1, and return what the net then learns from."""
@@ -135,11 +144,31 @@ class Remedy:
         return exposure if self.before is None else self.before + exposure
 
 
-def _warn_combined(sampling: Any, classes: np.ndarray, prior: np.ndarray, effective: np.ndarray) -> None:
+def _both_balance(counts: np.ndarray, weighted: np.ndarray, sampled: np.ndarray, effective: np.ndarray) -> bool:
+    """Whether sample weights and sampling each bring classes of these counts nearer to balance, and both go past it.
+
+    All of shape (K,): rows, and the class shares by weight, by sampling, and in the loss.
+    """
+    there = (counts > 0) & (weighted > 0) & (sampled > 0) & (effective > 0)
+    skew = np.log(counts[there])
+    skew -= skew.mean()
+    if np.ptp(skew) < np.log(1.5):  # too little to balance
+        return False
+
+    def still_skewed(shares: np.ndarray) -> float:
+        """1 as skewed as the rows, 0 balanced, below 0 skewed the other way."""
+        return float(np.log(shares[there]) @ skew / (skew @ skew))
+
+    by_weight, by_sampling = still_skewed(weighted), still_skewed(sampled)
+    each = max(by_weight, by_sampling) <= 1 - _A_REMEDY
+    return each and still_skewed(effective) < -_A_REMEDY / 2
+
+
+def _warn_combined(why: str, sampling: Any, classes: np.ndarray, prior: np.ndarray, stage: Stage) -> None:
     warnings.warn(
-        f"class_weight gives numbers and sampling={sampling!r} changes the class shares too, so both act: the net "
-        f"learns under the prior {shown(effective, classes)}, and the data have {shown(prior, classes)}. Use one of "
-        'them, or a word such as class_weight="balanced", which takes sampling into account.',
+        f"{why} and sampling={sampling!r} changes the class shares too, so both act: the net learns under the prior "
+        f"{shown(stage.effective_prior, classes)}, and the data have {shown(prior, classes)}. Use one of them, or a "
+        'word such as class_weight="balanced", which takes sampling and sample_weight into account.',
         CombinedRemedyWarning,
-        stacklevel=5,  # the caller of `fit`
+        stacklevel=6,  # the caller of `fit`
     )

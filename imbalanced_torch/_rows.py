@@ -85,6 +85,10 @@ class Rows(Dataset[Any]):
             return self._tensor(self.X[part]) if self._view is None else self._cast(self._view[part])
         return self._inputs(torch.arange(*part.indices(len(self))))
 
+    def own_inputs(self, part: slice) -> Any:
+        """Return X of consecutive rows in memory of its own, for modules that may write into their input."""
+        return self._inputs(torch.arange(*part.indices(len(self))))
+
     def stay_on(self, device: torch.device) -> None:
         """Move X, codes and weights to a GPU, to stay, if X is an array that takes at most half of what is free."""
         if self.resident is None and self._view is not None and self._codes is not None:

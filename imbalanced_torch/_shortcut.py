@@ -19,7 +19,7 @@ from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._layers import Layers
-from imbalanced_torch._module import first
+from imbalanced_torch._module import first, leaves_inputs_alone
 from imbalanced_torch._optimizer_step import step_of
 from imbalanced_torch._rows import Rows, codes_and_weights
 from imbalanced_torch._streams import Batches
@@ -52,7 +52,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         if self.device.type == "cpu" or self.rows.resident is not None:
-            yield from map(self.rows.batch, self.batches)
+            for positions in self.batches:
+                yield self.rows.batch(positions)
             return
         ahead = None
         for positions in self.batches:
@@ -167,10 +168,12 @@ def logits_of(net: Any, rows: Rows) -> torch.Tensor:
     if module.training:
         module.eval()
     layers = Layers.of(module) if n > CHUNK else None
+    reads_only = layers is not None or leaves_inputs_alone(module)
     logits: Any = None
     with torch.no_grad():
         for start in range(0, n, CHUNK):
-            X = rows.inputs(slice(start, min(start + CHUNK, n)))
+            part_of_X = slice(start, min(start + CHUNK, n))
+            X = rows.inputs(part_of_X) if reads_only else rows.own_inputs(part_of_X)
             X = X if device.type == "cpu" else _moved(X, device)
             part = layers.logits(X) if layers is not None else first(module(**X) if isinstance(X, dict) else module(X))
             if n <= CHUNK:

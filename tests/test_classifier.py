@@ -4,16 +4,21 @@ import copy
 import io
 import pickle
 import re
+import signal
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
+from sklearn.ensemble import BaggingClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.multiclass import check_classification_targets
-from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -180,6 +185,103 @@ def test_threads_agree_and_leave_the_global_random_state_alone(data):
     for result, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, wanted)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_default_module_with_dropout_is_fitted_alike_in_threads_and_never_touches_the_global_generator(data):
+    def proba(seed):
+        return net(random_state=seed, module__dropout=0.5, sampling="over").fit(*data).predict_proba(data[0])
+
+    expected, before = [proba(seed) for seed in range(4)], torch.get_rng_state()
+    drawn = []
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(proba, seed) for seed in range(4)]
+        while not all(result.done() for result in results):
+            drawn.append(torch.rand(()).item())
+            time.sleep(1e-3)
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result.result(), wanted)
+    torch.set_rng_state(before)
+    assert drawn == [torch.rand(()).item() for _ in drawn]  # the stream of this thread went on undisturbed
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.LBFGS])  # LBFGS goes skorch's way
+def test_dropout_draws_from_the_fit_whichever_way_a_batch_takes(data, optimizer):
+    def proba():
+        torch.rand(3)
+        return net(module__dropout=0.5, optimizer=optimizer).fit(*data).predict_proba(data[0])
+
+    np.testing.assert_array_equal(proba(), proba())
+
+
+class NoisyAlways(nn.Module):
+    """Monte-Carlo dropout: it drops units in prediction too."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.layer = nn.Linear(n_features, n_outputs)
+
+    def forward(self, X):
+        return self.layer(nn.functional.dropout(X, 0.5, training=True))
+
+
+@pytest.mark.parametrize("iterator", [{}, {"iterator_valid__num_workers": 0}], ids=["ours", "torch's"])
+def test_every_prediction_draws_other_random_numbers_as_torch_does(data, iterator):
+    X, y = data
+    fitted = net(NoisyAlways, **iterator).fit(X, y)
+    passes = np.stack([fitted.predict_proba(X)[:, 1] for _ in range(10)])
+    assert passes.std(axis=0).mean() > 0.01
+    torch.manual_seed(0)
+    first = fitted.predict_proba(X)
+    torch.manual_seed(0)
+    np.testing.assert_array_equal(fitted.predict_proba(X), first)
+    np.testing.assert_array_equal(
+        net(NoisyAlways).fit(X, y).module_.layer.weight.detach(), fitted.module_.layer.weight.detach()
+    )
+
+
+class WritesIntoInput(nn.Module):
+    """It changes its input in place."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(n_features, n_outputs))
+
+    def forward(self, X):
+        X[X > 1] = 1
+        return self.layers(X)
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def in_a_dict(X):
+    return {"X": X.copy()}
+
+
+@pytest.mark.parametrize(
+    "container", [np.array, np.asfortranarray, read_only, torch.tensor, pd.DataFrame, csr_matrix, in_a_dict]
+)
+def test_a_module_that_writes_into_its_input_never_changes_the_callers(data, container):
+    X, y = data
+    X = np.float32(X)
+    given, module = container(X), WritesIntoInput
+    fitted = net(module, module__n_features=5, early_stopping=True).fit(given, y)
+    for few in (given, given[:1]) if isinstance(given, np.ndarray) else (given,):
+        fitted.predict(few)
+        fitted.predict_proba(few)
+    now = given["X"] if isinstance(given, dict) else given.toarray() if isinstance(given, csr_matrix) else given
+    np.testing.assert_array_equal(np.asarray(now), X)
+
+
+def test_a_hook_that_writes_into_the_input_of_the_default_module_changes_nothing_of_the_callers(data):
+    X, y = data
+    fitted, before = net().fit(X, y), X.copy()
+    fitted.module_.register_forward_pre_hook(lambda module, args: args[0].zero_())
+    fitted.predict(X)
+    np.testing.assert_array_equal(X, before)
 
 
 def test_each_call_of_partial_fit_drops_other_units(data):
@@ -451,22 +553,147 @@ def test_going_on_that_fails_leaves_the_net_as_it_was(data, method):
     assert fitted.n_iter_ == len(fitted.history_) == 3
 
 
-@pytest.mark.parametrize("at", [1, 3])
-def test_an_interrupt_keeps_the_whole_epochs(data, at):
-    class Interrupt(Callback):
-        def on_batch_end(self, net, **kwargs):
-            if len(net.history) == at:
-                raise KeyboardInterrupt
+class Raising(Callback):
+    """Do something, such as an interrupt, at one event of one epoch."""
 
-    interrupted = net(callbacks=[Interrupt()], max_epochs=9)
-    if at == 1:  # there is nothing to keep
-        with pytest.raises(KeyboardInterrupt):
-            interrupted.fit(*data)
-        return
-    with pytest.warns(UserWarning, match="Training was interrupted; the net keeps what it has learned"):
+    def __init__(self, event, act, epoch=3):
+        self.event, self.act, self.epoch = event, act, epoch
+
+    def _at(self, event, net):
+        if event == self.event and len(net.history) == self.epoch:
+            self.act()
+
+    def on_batch_end(self, net, **kwargs):
+        self._at("batch", net)
+
+    def on_epoch_end(self, net, **kwargs):
+        self._at("epoch", net)
+
+
+def ctrl_c():
+    """What Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def raised():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("event", "act"), [("batch", ctrl_c), ("epoch", ctrl_c), ("batch", raised)])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_an_interrupt_comes_out_of_fit_and_leaves_the_estimator_as_it_was(data, method, event, act):
+    fitted, handler = net(warm_start=True).fit(*data), signal.getsignal(signal.SIGINT)
+    before, attributes = fitted.predict_proba(data[0]), dict(vars(fitted))
+    fitted.set_params(callbacks=[Raising(event, act, epoch=4)])
+    with pytest.raises(KeyboardInterrupt):
+        getattr(fitted, method)(*data)
+    np.testing.assert_array_equal(fitted.predict_proba(data[0]), before)
+    assert vars(fitted).keys() == attributes.keys()
+    assert fitted.n_iter_ == len(fitted.history_) == attributes["n_iter_"]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_of_the_first_fit_leaves_an_unfitted_estimator(data):
+    interrupted = net(callbacks=[Raising("batch", ctrl_c)], max_epochs=9)
+    with pytest.raises(KeyboardInterrupt):
         interrupted.fit(*data)
-    assert interrupted.n_iter_ == interrupted.best_epoch_ == 2
-    assert len(interrupted.history_[:, "train_loss"]) == 2
+    assert not hasattr(interrupted, "net_")
+    assert not hasattr(interrupted, "n_features_in_")
+
+
+def test_an_interrupt_ends_a_grid_search_and_a_loop(data):
+    search = GridSearchCV(net(callbacks=[Raising("batch", ctrl_c)]), {"lr": [0.1, 0.2]}, cv=2, error_score=np.nan)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*data)
+
+
+def test_an_interrupt_during_early_stopping_is_not_taken_for_its_signal(data):
+    impatient = net(early_stopping=True, tol=1e3, n_iter_no_change=2, callbacks=[Raising("epoch", ctrl_c)])
+    assert net(early_stopping=True, tol=1e3, n_iter_no_change=2, max_epochs=9).fit(*data).n_iter_ == 3
+    with pytest.raises(KeyboardInterrupt):
+        impatient.fit(*data)
+
+
+def test_a_callback_ends_training_at_the_end_of_an_epoch_as_in_skorch(data):
+    assert net(callbacks=[Raising("epoch", raised)], max_epochs=9).fit(*data).n_iter_ == 3
+    stopping = EarlyStopping(patience=2, threshold=10.0)
+    assert net(callbacks=[stopping], early_stopping=True, max_epochs=9).fit(*data).n_iter_ == 3
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping(), EarlyStopping(monitor="valid_log_loss")])
+def test_a_callback_that_monitors_held_out_rows_where_there_are_none_says_so(data, callback):
+    message = f"a callback reads '{callback.monitor}', but nothing is held out: set early_stopping=True or train_split"
+    with pytest.raises(ValueError, match=message):
+        net(callbacks=[callback], early_stopping=False).fit(*data)
+
+
+class Scaled(nn.Module):
+    """A criterion with a temperature that is trained too."""
+
+    def __init__(self, reduction="none"):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, f, targets):
+        return nn.functional.binary_cross_entropy_with_logits(f * self.log_scale.exp(), targets, reduction="none")
+
+    def probabilities(self, f):
+        return torch.sigmoid(f * self.log_scale.exp())
+
+
+def test_early_stopping_restores_all_that_the_optimizer_trains(data):
+    X, y = data
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(len(y)) < 0.3, 1 - y, y)  # so that it over-fits
+    fitted = net(
+        criterion=Scaled, early_stopping=True, lr=0.05, max_epochs=40, n_iter_no_change=20, validation_fraction=0.3
+    ).fit(X, y)
+    assert fitted.best_epoch_ < fitted.n_iter_
+    validation = fitted.history_[fitted.best_epoch_ - 1, "valid_log_loss"]
+    again = net(
+        criterion=Scaled, early_stopping=True, lr=0.05, max_epochs=fitted.best_epoch_, validation_fraction=0.3
+    ).fit(X, y)
+    assert again.history_[-1, "valid_log_loss"] == pytest.approx(validation)
+    np.testing.assert_allclose(fitted.predict_proba(X), again.predict_proba(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("remedy", [{}, {"class_weight": "balanced"}, {"sampling": "over"}, {"decision": "balanced"}])
+@pytest.mark.parametrize("lost", ["fail", "ok"])
+def test_rows_of_weight_0_leave_their_class_in_classes(three_classes, remedy, lost):
+    X, y = three_classes
+    weights = np.where(y == lost, 0.0, 1.0)
+    fitted = net(**remedy).fit(X, y, weights)
+    assert fitted.classes_.tolist() == ["fail", "ok", "warn"]
+    assert fitted.predict_proba(X).shape == (300, 3)
+    assert fitted.class_prior_[fitted.classes_ == lost] == 0
+    assert lost not in fitted.predict(X)
+    without = net(**remedy).fit(X[y != lost], y[y != lost])
+    np.testing.assert_allclose(fitted.class_prior_[fitted.classes_ != lost], without.class_prior_)
+
+
+def test_bagging_draws_of_a_rare_class_vote_softly(data):
+    X, y = data
+    rare = np.r_[np.flatnonzero(y == 0)[:40], np.flatnonzero(y == 1)[:2]]
+    bag = BaggingClassifier(net(), n_estimators=10, random_state=0)
+    with pytest.warns(UserWarning, match=r"sample_weight is positive in rows of one class only, \[0\] of \[0, 1\]"):
+        bag.fit(X[rare], y[rare])
+    assert all(member.classes_.tolist() == [0, 1] for member in bag.estimators_)
+    assert bag.predict_proba(X).shape == (300, 2)
+
+
+def test_one_class_with_weight_is_predicted_for_every_row(data):
+    X, y = data
+    with pytest.warns(UserWarning, match="the net learns to predict that class for every row"):
+        fitted = net(max_epochs=10).fit(X, y, np.where(y == 1, 1.0, 0.0))
+    assert set(fitted.predict(X)) == {1}
+    assert np.isfinite(fitted.predict_log_proba(X)).all()
+
+
+def test_it_trains_where_the_caller_has_switched_gradients_off(data):
+    expected = net().fit(*data).predict_proba(data[0])
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            np.testing.assert_array_equal(net().fit(*data).predict_proba(data[0]), expected)
 
 
 def test_warm_start_with_other_classes_or_columns_raises(data):

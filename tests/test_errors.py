@@ -56,7 +56,7 @@ def test_a_misspelt_parameter_raises_at_fit_and_at_set_params(data, name, hint):
             {"module__hidden_size": 3},
             "module__hidden_size can't be set: MLP has no parameter 'hidden_size'. Did you mean "
             "'module__hidden_sizes'? It has "
-            "['n_features', 'n_outputs', 'hidden_sizes', 'activation', 'dropout'].",
+            "['n_features', 'n_outputs', 'hidden_sizes', 'activation', 'dropout', 'seed'].",
         ),
         (
             {"optimizer__weight_deacy": 3},

@@ -91,14 +91,18 @@ def test_a_net_fitted_on_a_dataset_predicts_an_array_and_forgets_earlier_columns
     np.testing.assert_array_equal(fitted.predict(X[:, :3]), fitted.predict(XOnly(X[:, :3], None)))
 
 
-def test_a_dataset_that_draws_random_numbers_leaves_the_global_random_state_alone(data):
+def test_a_dataset_that_draws_random_numbers_leaves_the_global_random_state_alone_in_a_fit(data):
     class Noisy(XOnly):
         def __getitem__(self, i):
             return torch.from_numpy(self.X[i]) + torch.randn(5)
 
     before = torch.get_rng_state()
-    net().fit(Noisy(data[0], None), data[1]).predict(Noisy(data[0], None))
+    fitted = net().fit(Noisy(data[0], None), data[1])
     assert torch.equal(before, torch.get_rng_state())
+    one, other = (fitted.predict_proba(Noisy(data[0], None)) for _ in range(2))
+    assert not np.array_equal(one, other)  # each prediction sees pictures augmented anew
+    again = net().fit(Noisy(data[0], None), data[1])
+    np.testing.assert_array_equal(again.predict_proba(data[0]), fitted.predict_proba(data[0]))
 
 
 def test_dates_are_labels_too(data):

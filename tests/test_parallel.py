@@ -47,11 +47,11 @@ if __name__ == "__main__":
 FORKED = """
 import json, multiprocessing
 import torch
-from imbalanced_torch._global_state import own_global_state
+from imbalanced_torch._global_state import worker_threads
 
 
 def work(queue):
-    with own_global_state():
+    with worker_threads():
         during = torch.get_num_threads()
     queue.put((during, torch.get_num_threads()))
 
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    with own_global_state():  # as in a fit
+    with worker_threads():  # as in a fit
         process = context.Process(target=work, args=(queue,))
         process.start()
         print(json.dumps(queue.get(timeout=30)))

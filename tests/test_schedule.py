@@ -121,6 +121,7 @@ def test_a_progressive_schedule_of_one_epoch_is_at_full_strength(data):
     )
 
 
+@pytest.mark.filterwarnings("ignore:sample_weight balances the classes")
 def test_sample_weights_make_the_plain_phase_no_slower(data):
     X, y = data
     weights = np.where(y == 1, 50.0, 1.0)

@@ -86,12 +86,14 @@ def expected_failures(estimator):
     )
 
 
+@pytest.mark.filterwarnings("ignore:sample_weight is positive in rows of one class only")
 @pytest.mark.filterwarnings("ignore::imbalanced_torch.CombinedRemedyWarning")  # a check sets a dict weight
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:sample_weight is positive in rows of one class only")
 def test_check_estimator_passes_whole_with_no_check_skipped():
     results = check_estimator(ImbalancedNetClassifier(), on_skip=None, on_fail=None)
     assert {result["check_name"] for result in results if result["status"] != "passed"} == set()
@@ -326,7 +328,7 @@ def test_two_remedies_by_number_warn_with_the_effective_prior(data):
         "under "
         f"the prior {{0: 0.1, 1: 0.9}}, and the data have {{0: {1 - y.mean():.4g}, 1: {y.mean():.4g}}}. Use one of "
         "them, "
-        'or a word such as class_weight="balanced", which takes sampling into account.'
+        'or a word such as class_weight="balanced", which takes sampling and sample_weight into account.'
     )
     assert caught[0].filename == __file__
     np.testing.assert_allclose(fitted.effective_prior_, [0.1, 0.9])
