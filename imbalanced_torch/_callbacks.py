@@ -32,7 +32,7 @@ class Stopping(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         self.best_loss_ = self.reference_ = np.inf
         self.best_epoch_ = self.misses_ = 0
-        self.best_weights_ = None
+        self.best_weights_: dict[str, Any] | None = None
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         loss = net.history[-1, net.monitored]

@@ -451,7 +451,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         codes: Any = training.codes
         counts = class_counts(codes, len(classes))
         if not chunk:
-            self._check_counts(counts, class_counts(rows.codes, len(classes)), classes)
+            self._check_counts(counts, class_counts(rows.codes, len(classes)), classes)  # type: ignore[arg-type]
 
         # Which of them each epoch sees, what they weigh, and when.
         schedule = self._schedule(continues=chunk or net is not None)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked
 
@@ -54,7 +53,7 @@ def own_masks(module: nn.Module, seed: int) -> Iterator[None]:
 
 def linear(n_inputs: int, n_outputs: int, generator: torch.Generator | None) -> nn.Linear:
     """Return a torch.nn.Linear whose initial weights come from this generator."""
-    layer: Any = skip_init(nn.Linear, n_inputs, n_outputs)
+    layer = nn.Linear(n_inputs, n_outputs, device="meta").to_empty(device="cpu")  # torch's own start is skipped
     reset_linear(layer, generator)
     return layer
 
