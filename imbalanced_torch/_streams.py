@@ -152,110 +152,49 @@ class Natural(RowStream):
 
 
 class Draws(RowStream):
-    """Independent draws with replacement: a class by `shares`, then one of its rows with equal probability.
+    """Independent draws of a class by `shares`, each followed by one of its rows with equal probability.
 
-    One uniform number a draw, cut twice: into one of K cells, each of which is shared by two classes at most (Walker's
-    alias method), and what is left of it into one of the rows of that class. So a draw costs the same for any K.
+    n independent draws of a class are a multinomial count of each class, in random order.
     """
 
-    #: Draws made at once: few enough to stay in the processor's cache.
-    CHUNK = 1 << 14
+    #: Draws made at once: few enough to stay in the processor's cache, enough for many classes.
+    CHUNK = 1 << 15
 
     def __init__(self, shares: np.ndarray, rows: RowsByClass) -> None:
         self.rows = rows
         self.length = len(rows)
         self.shares = shares
-        there = np.flatnonzero(shares)
-        self.counts, self.starts = rows.counts[there], rows.starts[there]
-        self.kept, self.alias = _alias_cells(shares[there])
         self.random = _numpy_generator(rows.generator)
 
     def take(self, n: int) -> torch.Tensor:
-        rows = torch.empty(n, dtype=self.rows.order.dtype)
-        for part in torch.split(rows, self.CHUNK):
-            self._draw(part.numpy())
-        return rows
+        drawn = torch.empty(n, dtype=self.rows.order.dtype)
+        for part in torch.split(drawn, self.CHUNK):
+            self._fill(part.numpy(), self.random.multinomial(len(part), self.shares))
+        return drawn
 
-    def _draw(self, rows: np.ndarray) -> None:
-        """Fill an array with the next draws."""
-        cells, left = self._classes(len(rows))
-        counts = self.counts[cells]
-        left *= counts
-        places = np.minimum(left.astype(np.int64), counts - 1)  # rounding may reach the count
-        places += self.starts[cells]
-        self.rows.order.numpy().take(places, out=rows, mode="clip")
-
-    def _classes(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the next n classes, among those that are there, and a uniform number in [0, 1) with each."""
-        left = self.random.random(n)
-        left *= len(self.counts)
-        cells = left.astype(np.int64)
-        left -= cells
-        if self.kept is not None:
-            kept = self.kept[cells]
-            other = left >= kept
-            with np.errstate(divide="ignore", invalid="ignore"):  # in what is not taken
-                left = np.where(other, (left - kept) / (1 - kept), left / kept)
-            cells = np.where(other, self.alias[cells], cells)
-        return cells, left
+    def _fill(self, chunk: np.ndarray, counts: np.ndarray) -> None:
+        """Fill an array with so many rows of each class, in random order."""
+        places = self.random.integers(np.repeat(self.rows.counts, counts))
+        places += np.repeat(self.rows.starts, counts)
+        self.rows.order.numpy().take(places, out=chunk, mode="clip")
+        self.random.shuffle(chunk)
 
 
 class DrawsInTurn(Draws):
-    """Independent draws of a class by `shares`, then its next row in shuffled order, shuffled anew each time round.
+    """Independent draws of a class by `shares`, each followed by its next row in shuffled order.
 
     Each row of a class so comes as often as the others, to within one: an epoch varies less than with `Draws`.
     """
 
     def __init__(self, shares: np.ndarray, rows: RowsByClass) -> None:
         super().__init__(shares, rows)
-        self.order = rows.order.numpy().copy()
-        for start, count in zip(self.starts, self.counts, strict=True):
-            self.random.shuffle(self.order[start : start + count])
-        #: How many rows of each class have come in this round.
-        self.come = np.zeros(len(self.counts), dtype=np.int64)
+        self.cycles = rows.cycles()
 
-    def _draw(self, rows: np.ndarray) -> None:
-        cells, _ = self._classes(len(rows))
-        by_class = np.argsort(cells.astype(np.min_scalar_type(len(self.counts))), kind="stable")  # few bytes sort fast
-        counts = np.bincount(cells, minlength=len(self.counts))
-        ends = np.cumsum(counts)
-        cells = cells[by_class]
-        turns = (self.come - ends + counts)[cells] + np.arange(len(rows))
-        rows[by_class] = self.order.take(self.starts[cells] + turns, mode="clip")
-        for cell in np.flatnonzero(self.come + counts > self.counts).tolist():
-            own = by_class[ends[cell] - counts[cell] : ends[cell]]
-            rows[own] = self._over_the_end(cell, int(counts[cell]))
-            counts[cell] = 0
-        self.come += counts
-
-    def _over_the_end(self, cell: int, n: int) -> np.ndarray:
-        """Return the next n rows of a class, more than are left in its round."""
-        order = self.order[self.starts[cell] : self.starts[cell] + self.counts[cell]]
-        last = order[self.come[cell] :].copy()
-        rounds, rest = divmod(n - len(last), len(order))
-        whole = self.random.permuted(np.tile(order, (rounds, 1)), axis=1).ravel()
-        self.random.shuffle(order)
-        self.come[cell] = rest
-        return np.concatenate([last, whole, order[:rest]])
-
-
-def _alias_cells(shares: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return the part of each cell that is its own class's, and the class that has the rest; None if none has any.
-
-    Walker. An Efficient Method for Generating Discrete Random Variables with General Distributions. ACM TOMS 3 (1977).
-    """
-    heights, alias, kept = shares * len(shares), np.arange(len(shares)), np.ones(len(shares))
-    if np.allclose(heights, 1, rtol=0, atol=1e-12):
-        return None, alias
-    low = [c for c, height in enumerate(heights) if height < 1]
-    high = [c for c, height in enumerate(heights) if height >= 1]
-    while low and high:
-        below, above = low.pop(), high[-1]
-        kept[below], alias[below] = heights[below], above
-        heights[above] -= 1 - heights[below]
-        if heights[above] < 1:
-            low.append(high.pop())
-    return kept, alias
+    def _fill(self, chunk: np.ndarray, counts: np.ndarray) -> None:
+        codes = np.repeat(np.arange(len(counts), dtype=np.min_scalar_type(len(counts))), counts)
+        self.random.shuffle(codes)
+        taken = [cycle.take(n) for cycle, n in zip(self.cycles, counts.tolist(), strict=True) if n]
+        chunk[np.argsort(codes, kind="stable")] = torch.cat(taken).numpy()
 
 
 class Passes(RowStream):
