@@ -25,7 +25,7 @@ from imbalanced_torch._criterion import resolve_criterion
 from imbalanced_torch._global_state import own_global_state, reseed, seeded, sub_seed
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
-from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, last_layer, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
@@ -389,11 +389,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if net is None:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            classes = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            classes = check_classes(classes)
+        elif classes is not None and not np.array_equal(check_classes(classes), self.classes_):
             raise ValueError(
                 f"classes must be the same in every call to partial_fit; they were {self.classes_.tolist()}, now "
-                f"{np.unique(classes).tolist()}."
+                f"{check_classes(classes).tolist()}."
             )
         else:
             classes = self.classes_
