@@ -7,6 +7,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
+from imbalanced_torch._rows import Rows, TrainingRows, check_fits, codes_and_weights, ints_in, resolve_dtype, row_shape
 from imbalanced_torch._schedule import Schedule, resolve_schedule
 from imbalanced_torch._streams import class_counts
 
@@ -431,6 +432,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             y, weights = y[kept], weights[kept]
         classes = self._check_classes(y, classes, continues=net is not None and not chunk)
         dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
+        check_fits(X, dtype, getattr(self, "feature_names_in_", None))
         rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         epochs_before = 0 if net is None else len(net.history)
@@ -562,6 +564,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
             def make_rows(X: Any, labels: Any) -> Rows:
                 X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
+                check_fits(X, rows.dtype, getattr(self, "feature_names_in_", None))
                 return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=rows.dtype)
 
             positions, validation = by_user(self.train_split, rows, y, make_rows)
@@ -631,7 +634,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             positive=None if len(classes) > 2 else classes[int(counts[1] <= counts[0])],  # the rarer
             dtype=training.dtype,
             seed=seed,
-            example=(X, codes_and_weights(target)[0]),
+            example=(X, codes_and_weights(target)[0], partial(self._hint_of_ints, training)),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
         with seeded(sub_seed(seed, _INIT)):
@@ -641,6 +644,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         net.example = None
         net.origin_ = self._origin()
         return net
+
+    def _hint_of_ints(self, training: TrainingRows) -> str:
+        """Return what to say of ints that became floats, as the module can't take those."""
+        ints = [] if training.dtype is None or not training.dtype.is_floating_point else ints_in(training.X)
+        dtype = str(training.dtype).removeprefix("torch.")
+        into = f"ints, which dtype={self.dtype!r} turns into {dtype}; dtype=None passes them on."
+        return f". {', '.join(ints)} {'holds' if len(ints) == 1 else 'hold'} {into}" if ints else ""
 
     def _origin(self) -> dict[str, Any]:
         """Return the parameters that a trained net can't change."""
@@ -693,9 +703,22 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-        logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
+        check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
+        rows = Rows(X, dtype=self.net_.dtype)
+        try:
+            logits = self.net_.logits(rows, ordinary=bool(self._part("iterator_valid")))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            other = rows.other_than(self.net_.row_shape_)
+            if other is None:
+                raise
+            raise ValueError(
+                f"X has rows of shape {other}, but {type(self).__name__} was fitted on rows of shape "
+                f"{self.net_.row_shape_}."
+            ) from error
         if not math.isfinite(logits.sum().item()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)
+            if not self._allow_nan() and (fault := rows.not_finite()):
+                raise ValueError(fault)
             raise ValueError(
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
                 f"{len(bad)} rows; X may be far out of the range of training."

@@ -16,7 +16,7 @@ from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._rows import n_rows, row_shape
-from imbalanced_torch._values import check_format, check_numbers, kind, readable
+from imbalanced_torch._values import check_format, check_numbers, kind, named, readable
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: Labels that are turned into codes at once.
@@ -47,16 +47,16 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
     elif isinstance(X, DataLoader):
         raise TypeError(
-            "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and what "
-            "it does as batch_size, sampling and iterator_train__*."
+            "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and "
+            "what it does as batch_size, sampling and iterator_train__*."
         )
     else:
         check = partial(validate_data, estimator)
         checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
     if n_rows(checked) == 0:
         raise ValueError("X must have at least one row; it has none.")
-    for name, shape in _named(row_shape(checked)):
-        if 0 in shape:
+    for name, shape in named(row_shape(checked)).items():
+        if shape is not None and 0 in shape:
             raise ValueError(f"{name} must have at least one value in each row; its rows are of shape {shape}.")
     if reset:
         estimator.row_shape_ = row_shape(checked)
@@ -83,13 +83,6 @@ def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
 
 def _sum(X: np.ndarray) -> float:
     return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
-
-
-def _named(values: Any) -> list[tuple[str, Any]]:
-    """Return what X is, or what each entry of a dict is, with the name that errors give it; nothing of a Dataset."""
-    if isinstance(values, Mapping):
-        return [(f"X[{key!r}]", value) for key, value in values.items()]
-    return [] if values is None else [("X", values)]
 
 
 def _entry(name: str, values: Any, finite: Any) -> np.ndarray:
@@ -131,9 +124,7 @@ def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
     """Return the labels as an array, shape (n,)."""
     if y is None:
         beside = " Labels in the rows of a Dataset are not read: pass them as y too." if row_shape(X) is None else ""
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None.{beside}"
-        )
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.{beside}")
     if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"):  # whole numbers are labels as they are
         y = _labels("y", column_or_1d(_readable_labels("y", y), warn=True))
         assert_all_finite(y, input_name="y")
@@ -151,7 +142,7 @@ def check_classes(classes: Any) -> np.ndarray:
     labels = np.asarray(_readable_labels("classes", classes))
     if labels.ndim != 1:
         raise ValueError(f"classes must be a 1-d array of labels; it has shape {labels.shape}.")
-    return np.unique(_labels("classes", labels))
+    return np.unique(_labels("classes", labels, "place"))
 
 
 def _readable_labels(name: str, values: Any) -> Any:
@@ -161,13 +152,13 @@ def _readable_labels(name: str, values: Any) -> Any:
     return values
 
 
-def _labels(name: str, labels: np.ndarray) -> np.ndarray:
+def _labels(name: str, labels: np.ndarray, place: str = "row") -> np.ndarray:
     """Return labels of one type that can be sorted; raise if one is missing."""
     missing = _missing(labels)
     if missing.any():
         raise ValueError(
-            f"{name} must have a label in every row; it is missing in {missing.sum()} of {len(labels)} rows, the first "
-            f"of them row {missing.argmax()}."
+            f"{name} must have a label in every {place}; it is missing in {missing.sum()} of {len(labels)} {place}s, "
+            f"the first of them {place} {missing.argmax()}."
         )
     if labels.dtype.kind != "O":
         return labels
@@ -240,6 +231,8 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
 def _missing(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind == "f":
         return np.isnan(y)
+    if y.dtype.kind in "mM":
+        return np.isnat(y)
     if y.dtype.kind != "O":
         return np.zeros(len(y), dtype=bool)
     return np.array(

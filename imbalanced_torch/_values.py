@@ -57,6 +57,54 @@ def readable(name: str, values: Any) -> Any:
         raise ValueError(f"{name} must be an array of one shape and type; it can't be made one: {error}") from error
 
 
+def native(values: np.ndarray) -> np.ndarray:
+    """Return an array in memory that torch can take: writeable, in one piece and in this machine's byte order."""
+    if values.dtype.char == "g":  # long double
+        return values.astype(np.float64)
+    if not values.dtype.isnative:
+        return values.astype(values.dtype.newbyteorder("="))
+    return values if values.flags.carray else values.copy()
+
+
+def named(values: Any) -> dict[str, Any]:
+    """Return X, or the entries of a dict, by the names that errors give them."""
+    return {f"X[{key!r}]": value for key, value in values.items()} if isinstance(values, Mapping) else {"X": values}
+
+
+def check_range(name: str, values: Any, dtype: np.dtype, columns: Any = None) -> None:
+    """Raise if numbers of an array or a sparse matrix do not fit in another dtype."""
+    numbers = values.data if sparse.issparse(values) else values
+    if not numbers.size or np.can_cast(numbers.dtype, dtype) or numbers.dtype.kind + dtype.kind in ("if", "uf"):
+        return
+    if _fit([numbers.min(), numbers.max()], dtype).all():
+        return
+    fit = _fit(numbers, dtype)
+    if fit.all():
+        return
+    numbers = numbers[~fit]
+    where = ""
+    if values.ndim == 2:
+        places = values.tocoo().col[~fit] if sparse.issparse(values) else np.nonzero(~fit)[1]
+        found = np.unique(places)
+        found = found if columns is None else columns[found]
+        where = f" in the columns {found.tolist()[:10]}"
+    raise ValueError(
+        f"{name} must fit in {dtype}, which dtype makes of it; it holds {numbers.flat[0]!s}{where}. Scale it, for "
+        "example with a StandardScaler, or choose another dtype."
+    )
+
+
+def _fit(numbers: Any, dtype: np.dtype) -> np.ndarray:
+    """Say which numbers have a value in a dtype; nan and inf have one among floats."""
+    numbers = np.asarray(numbers)
+    with np.errstate(all="ignore"):
+        if dtype.kind == "f":
+            return np.isfinite(numbers.astype(dtype)) | ~np.isfinite(numbers)
+        limits = np.iinfo(dtype)
+        # As floats the largest int is rounded up to a power of two, which does not fit.
+        return (numbers >= limits.min) & (numbers <= limits.max if numbers.dtype.kind in "iu" else numbers < limits.max)
+
+
 def dense(name: str, values: torch.Tensor) -> torch.Tensor:
     """Return a tensor of real numbers in memory of its own kind, out of any graph; raise if it is no such thing."""
     if values.is_meta:
