@@ -17,7 +17,6 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
-from skorch.utils import to_numpy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -33,7 +32,16 @@ from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._rows import Rows, TrainingRows, check_fits, codes_and_weights, ints_in, resolve_dtype, row_shape
+from imbalanced_torch._rows import (
+    Rows,
+    TrainingRows,
+    check_fits,
+    codes_and_weights,
+    ints_in,
+    resolve_dtype,
+    row_shape,
+    shape_of_rows,
+)
 from imbalanced_torch._schedule import Schedule, resolve_schedule
 from imbalanced_torch._streams import class_counts
 
@@ -597,7 +605,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         shape = row_shape(training.X)
         if shape is None:  # a Dataset tells by its first row
-            shape = row_shape(to_numpy(training.batch([0])[0]))
+            shape = shape_of_rows(training.batch([0])[0])
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(

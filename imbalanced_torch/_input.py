@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -87,7 +88,8 @@ def _sum(X: np.ndarray) -> float:
 
 def _entry(name: str, values: Any, finite: Any) -> np.ndarray:
     """Return one entry of a dict as an array."""
-    if not isinstance(values, str) and np.ndim(readable(name, values)) == 0:
+    values = readable(name, values)
+    if np.ndim(values) == 0:
         raise ValueError(
             f"{name} must hold a value for each row; it is one value. A dict of one row has lists of length 1."
         )
@@ -111,10 +113,10 @@ def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -
                 f"{name} must hold numbers: {text.rstrip('.')}. Encode categories first, for example with a "
                 "ColumnTransformer and OneHotEncoder in a Pipeline."
             ) from error
-        if name in text or "feature names" in text:
+        if re.search(rf"\b{re.escape(name)}", text) or "feature names" in text:
             raise
         kinds = ValueError if isinstance(error, OverflowError) else type(error)
-        raise kinds(f"{name} must be an array of numbers with a row for each sample: {text}") from error
+        raise kinds(f"{name} must be an array of numbers: {text}") from error
     if issparse(checked):
         check_format(name, checked)
     return checked
@@ -126,7 +128,10 @@ def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
         beside = " Labels in the rows of a Dataset are not read: pass them as y too." if row_shape(X) is None else ""
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.{beside}")
     if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"):  # whole numbers are labels as they are
-        y = _labels("y", column_or_1d(_readable_labels("y", y), warn=True))
+        y = _readable_labels("y", y)
+        if np.ndim(y) > 2:
+            raise ValueError(f"y must be a 1-d array of labels; it has shape {np.shape(y)}.")
+        y = _labels("y", column_or_1d(y, warn=True))
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
     if len(y) != n_rows(X):
@@ -142,13 +147,21 @@ def check_classes(classes: Any) -> np.ndarray:
     labels = np.asarray(_readable_labels("classes", classes))
     if labels.ndim != 1:
         raise ValueError(f"classes must be a 1-d array of labels; it has shape {labels.shape}.")
-    return np.unique(_labels("classes", labels, "place"))
+    labels = np.unique(_labels("classes", labels, "place"))
+    assert_all_finite(labels, input_name="classes")
+    if len(labels) < 2:
+        raise ValueError(f"classes must have at least two labels to tell apart; it has {labels.tolist()}.")
+    return labels
 
 
 def _readable_labels(name: str, values: Any) -> Any:
+    """Return labels of any kind as an array or a table; raise where they are nothing of the kind."""
+    if isinstance(values, list | tuple) and len({isinstance(value, str) for value in values}) > 1:
+        values = np.array([*values, None], dtype=object)[:-1]  # numpy would make strings of all
     values = readable(name, values)
-    if kind(values) in ("complex numbers", "records"):
-        raise ValueError(f"{name} must hold labels: strings, ints, bools or dates. It holds {kind(values)}.")
+    content = "bytes" if getattr(getattr(values, "dtype", None), "kind", None) == "S" else kind(values)
+    if content in ("complex numbers", "records", "bytes"):
+        raise ValueError(f"{name} must hold labels: strings, ints, bools or dates. It holds {content}.")
     return values
 
 
@@ -217,8 +230,11 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
     codes = np.empty(len(y), dtype=few[0])
     for start in range(0, len(y), _CHUNK):
         part = y[start : start + _CHUNK]
-        found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
-        unknown = classes[found] != part
+        try:
+            found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
+            unknown = classes[found] != part
+        except TypeError:  # labels of another type, which do not compare
+            unknown = np.ones(len(part), dtype=bool)
         if unknown.any():
             raise ValueError(
                 f"y has labels that are not in {source}: {np.unique(part[unknown]).tolist()}. The classes are "

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, default_collate
 
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._schedule import Schedule
-from imbalanced_torch._values import check_range, dense, named, native
+from imbalanced_torch._values import check_range, dense, named, native, readable
 
 #: Bytes of rows that are made dense, or converted, at once.
 _CHUNK_BYTES = 64 << 20
@@ -252,8 +252,12 @@ def _x_of(row: Any, place: int) -> Any:
             raise ValueError(f"X as a Dataset must have rows x or (x, y); row {place} is empty.")
         row = row[0]
     if isinstance(row, dict):
-        return {key: native(value) if isinstance(value, np.ndarray) else value for key, value in row.items()}
-    return native(row) if isinstance(row, np.ndarray) else row
+        return {key: _of_row(f"X[{key!r}] of row {place}", value) for key, value in row.items()}
+    return _of_row(f"X of row {place}", row)
+
+
+def _of_row(name: str, values: Any) -> Any:
+    return native(readable(name, values)) if isinstance(values, np.ndarray) else values
 
 
 def _collated(rows: list[Any], places: list[int]) -> Any:

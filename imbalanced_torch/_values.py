@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-#: What is not a number, by numpy's letter for the kind of a dtype, and what to do about it.
+#: What is not a number, by numpy's letter for the kind of a dtype, and what to do about it in X.
 _KINDS = {
-    "M": ("dates", "Turn dates into numbers first, for example with skrub's DatetimeEncoder in a Pipeline."),
-    "m": ("durations", "Turn them into numbers first: divide them by a unit such as numpy.timedelta64(1, 's')."),
-    "c": ("complex numbers", "Complex data not supported: pass their parts, such as real and imag, as numbers."),
-    "V": ("records", "Pass an array of one dtype: numpy.lib.recfunctions.structured_to_unstructured makes one."),
-    "U": ("words", "Turn words into numbers first."),
+    "M": ("dates", " Turn them into numbers first, for example with skrub's DatetimeEncoder in a Pipeline."),
+    "m": ("durations", " Turn them into numbers first: divide them by a unit such as numpy.timedelta64(1, 's')."),
+    "c": ("complex numbers", " Complex data not supported: pass their parts, such as real and imag."),
+    "V": ("records", " Pass an array of one dtype: numpy.lib.recfunctions.structured_to_unstructured makes one."),
+    "U": ("words", ""),
+    "O": ("objects that are no numbers", ""),
 }
 _LETTERS = {"S": "U", "T": "U"}  # bytes and numpy's other strings
 #: The same for objects, by their classes.
@@ -38,23 +40,28 @@ def readable(name: str, values: Any) -> Any:
         if masked:
             raise ValueError(
                 f"{name} must have a value everywhere; it is a masked array, and {masked} of its {values.size} values "
-                f"are masked. Fill them ({name}.filled(...)), or leave those rows out."
+                f"are masked. Fill them with filled(...), or leave those rows out."
             )
         return np.asarray(values.data)
-    if type(values) is np.ndarray or sparse.issparse(values) or hasattr(values, "dtypes"):
+    if isinstance(values, np.ndarray) and values.dtype.kind == "T":
+        return np.array(values.tolist())  # scikit-learn does not know numpy's newer strings
+    if isinstance(values, np.ndarray) or sparse.issparse(values) or hasattr(values, "dtypes") or _is_series(values):
         return values
     if isinstance(values, torch.Tensor):
         return _as_numpy(name, values)
     if isinstance(values, list | tuple) and any(isinstance(v, torch.Tensor | np.ma.MaskedArray) for v in values):
         values = [readable(f"{name}[{i}]", value) for i, value in enumerate(values)]
-    if isinstance(values, Mapping | set | frozenset | torch.utils.data.DataLoader):
-        raise TypeError(f"{name} must be an array; it is a {type(values).__name__}.")
-    if isinstance(values, np.matrix) or _is_series(values):
-        return values  # scikit-learn knows what to say of the one, and the missing values of the other
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except Exception as error:  # whatever a foreign object raises
         raise ValueError(f"{name} must be an array of one shape and type; it can't be made one: {error}") from error
+    if array.ndim == 0 and array.dtype.kind == "O" and not isinstance(values, numbers.Number):
+        raise TypeError(f"{name} must be an array; it is {_a(values)}.")
+    return array
+
+
+def _a(thing: Any) -> str:
+    return "None" if thing is None else f"a {type(thing).__name__}"
 
 
 def native(values: np.ndarray) -> np.ndarray:
@@ -73,36 +80,34 @@ def named(values: Any) -> dict[str, Any]:
 
 def check_range(name: str, values: Any, dtype: np.dtype, columns: Any = None) -> None:
     """Raise if numbers of an array or a sparse matrix do not fit in another dtype."""
-    numbers = values.data if sparse.issparse(values) else values
-    if not numbers.size or np.can_cast(numbers.dtype, dtype) or numbers.dtype.kind + dtype.kind in ("if", "uf"):
+    given = values.data if sparse.issparse(values) else values
+    if not given.size or np.can_cast(given.dtype, dtype) or given.dtype.kind + dtype.kind in ("if", "uf"):
         return
-    if _fit([numbers.min(), numbers.max()], dtype).all():
+    extremes = np.array([given.min(), given.max()])
+    if np.isfinite(extremes).all() and _fit(extremes, dtype).all():
         return
-    fit = _fit(numbers, dtype)
-    if fit.all():
+    bad = ~_fit(given, dtype)
+    if not bad.any():
         return
-    numbers = numbers[~fit]
     where = ""
     if values.ndim == 2:
-        places = values.tocoo().col[~fit] if sparse.issparse(values) else np.nonzero(~fit)[1]
-        found = np.unique(places)
-        found = found if columns is None else columns[found]
-        where = f" in the columns {found.tolist()[:10]}"
+        found = np.unique(values.indices[bad] if sparse.issparse(values) else np.nonzero(bad)[1])
+        where = f" in the columns {(found if columns is None else columns[found]).tolist()}"
     raise ValueError(
-        f"{name} must fit in {dtype}, which dtype makes of it; it holds {numbers.flat[0]!s}{where}. Scale it, for "
-        "example with a StandardScaler, or choose another dtype."
+        f"{name} must fit in {dtype}, the dtype that it is converted to; it holds {given[bad][0]!s}{where}. Scale it, "
+        "for example with a StandardScaler, or choose another dtype."
     )
 
 
-def _fit(numbers: Any, dtype: np.dtype) -> np.ndarray:
+def _fit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Say which numbers have a value in a dtype; nan and inf have one among floats."""
-    numbers = np.asarray(numbers)
     with np.errstate(all="ignore"):
         if dtype.kind == "f":
-            return np.isfinite(numbers.astype(dtype)) | ~np.isfinite(numbers)
+            return np.isfinite(values.astype(dtype)) | ~np.isfinite(values)
         limits = np.iinfo(dtype)
-        # As floats the largest int is rounded up to a power of two, which does not fit.
-        return (numbers >= limits.min) & (numbers <= limits.max if numbers.dtype.kind in "iu" else numbers < limits.max)
+        # As a float the largest int is rounded up to a power of two, which does not fit.
+        below = values <= limits.max if values.dtype.kind in "iu" else values < limits.max
+        return (values >= limits.min) & below
 
 
 def dense(name: str, values: torch.Tensor) -> torch.Tensor:
@@ -118,7 +123,7 @@ def dense(name: str, values: torch.Tensor) -> torch.Tensor:
     elif values.is_quantized:
         what, remedy = "quantized", f"Pass {name}.dequantize()."
     elif values.is_complex():
-        what, remedy = "complex", _KINDS["c"][1]
+        what, remedy = "complex", "Complex data not supported: pass their parts, such as real and imag."
     else:
         return values.detach().resolve_neg()
     raise ValueError(f"{name} must be a dense tensor of real numbers; it is {what}. {remedy}")
@@ -153,7 +158,7 @@ def _refuse(name: str, letter: str, words: bool, columns: list[Any] | None = Non
         return
     content, remedy = _KINDS[letter]
     holds = "it holds" if columns is None else f"the columns {columns} hold"
-    raise ValueError(f"{name} must hold numbers; {holds} {content}. {remedy}")
+    raise ValueError(f"{name} must hold numbers; {holds} {content}.{remedy if name.startswith('X') else ''}")
 
 
 def kind(values: Any) -> str:
@@ -169,8 +174,9 @@ def _letter(values: Any) -> str:
 
 
 def _letter_of_objects(values: Iterable[Any]) -> str:
-    types = set(map(type, values))
-    return next((letter for letter, classes in _CLASSES if any(issubclass(t, classes) for t in types)), "O")
+    types = {type(value) for value in values if value is not None}
+    letter = next((letter for letter, classes in _CLASSES if any(issubclass(t, classes) for t in types)), "f")
+    return letter if letter != "f" or all(hasattr(t, "__float__") for t in types) else "O"
 
 
 def _columns(table: Any) -> Iterable[tuple[Any, Any]]:
