@@ -716,12 +716,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         try:
             logits = self.net_.logits(rows, ordinary=bool(self._part("iterator_valid")))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            other = rows.other_than(self.net_.row_shape_)
+            collates = any(name.endswith("__collate_fn") for name in self._kwargs)  # rows of any shape, then
+            shape = None if collates else getattr(self.net_, "row_shape_", None)
+            other = rows.other_than(shape)
             if other is None:
                 raise
             raise ValueError(
-                f"X has rows of shape {other}, but {type(self).__name__} was fitted on rows of shape "
-                f"{self.net_.row_shape_}."
+                f"X has rows of shape {other}, but {type(self).__name__} was fitted on rows of shape {shape}."
             ) from error
         if not math.isfinite(logits.sum().item()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)

@@ -17,7 +17,7 @@ from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._rows import n_rows, row_shape
-from imbalanced_torch._values import check_format, check_numbers, kind, named, readable
+from imbalanced_torch._values import check_format, check_numbers, kind, named, native, readable
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: Labels that are turned into codes at once.
@@ -31,7 +31,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     """
     if not reset and _is_as_in_fit(estimator, X, allow_nan):
         return X
-    finite: Any = "allow-nan" if allow_nan else True
+    finite = not allow_nan
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
             vars(estimator).pop(name, None)
@@ -83,7 +83,10 @@ def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
 
 
 def _sum(X: np.ndarray) -> float:
-    return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
+    try:
+        return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
+    except ValueError:  # strides that torch does not take
+        return X.sum()
 
 
 def _entry(name: str, values: Any, finite: Any) -> np.ndarray:
@@ -221,7 +224,7 @@ def _summable(weights: np.ndarray) -> np.ndarray:
     largest, most = weights.max(), np.sqrt(np.finfo(weights.dtype).max)
     if not 1 / most <= largest <= most:
         weights = np.ldexp(weights, -int(np.frexp(largest)[1]))
-    return weights if weights.flags.carray else weights.copy()  # torch takes no other memory
+    return native(weights)
 
 
 def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:

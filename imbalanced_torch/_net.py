@@ -176,7 +176,7 @@ class ImbalancedNet(NeuralNet):
         self.row_shape_ = shape_of_rows(X)
         if not getattr(self.module_, "allow_nan", False):
             for what, values in named(X).items():
-                if not torch.isfinite(values).all():
+                if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
                     raise ValueError(f"{what} must be finite; its first rows hold nan or infinity.")
         self.module_.eval()
         try:
@@ -282,6 +282,10 @@ class ImbalancedNet(NeuralNet):
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         losses = [batch["train_loss"] for batch in self.history[-1]["batches"] if "train_loss" in batch]
+        if not np.isfinite(
+            [batch["valid_loss"] for batch in self.history[-1]["batches"] if "valid_loss" in batch]
+        ).all():
+            self._blame(dataset_valid)
         # Parameters that are not finite show in the next epoch's loss, or in the validation.
         self._check_finite(losses, dataset_train, with_parameters=dataset_valid is not None)
 
@@ -291,17 +295,17 @@ class ImbalancedNet(NeuralNet):
     def _check_finite(self, losses: list[float], rows: Any, with_parameters: bool) -> None:
         parameters = self.module_.parameters() if with_parameters else ()
         if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in parameters)):
-            if (
-                isinstance(rows, Rows)
-                and not getattr(self.module_, "allow_nan", False)
-                and (fault := rows.not_finite())
-            ):
-                raise ValueError(fault)
+            self._blame(rows)
             raise ValueError(
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "
                 "to unit variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
             )
+
+    def _blame(self, rows: Any) -> None:
+        """Raise if rows of a Dataset are why a loss is not finite."""
+        if isinstance(rows, Rows) and not getattr(self.module_, "allow_nan", False) and (fault := rows.not_finite()):
+            raise ValueError(fault)
 
     # Batches
 

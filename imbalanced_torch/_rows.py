@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -93,36 +93,34 @@ class Rows(Dataset[Any]):
 
     def at_once(self, most: int) -> int:
         """Return how many rows to gather at once: `most`, or as many as take the memory that is kept for them."""
+        if len(self) == 1:
+            return most
         shapes = [shape for shape in named(row_shape(self.X)).values() if shape is not None]
         size = 8 if self.dtype is None else self.dtype.itemsize
         return max(1, min(most, _CHUNK_BYTES // (size * max(1, sum(map(math.prod, shapes))))))
 
     def not_finite(self) -> str:
         """Return which row of a Dataset has values that are not finite, as a sentence; nothing where none has."""
-        if row_shape(self.X) is not None:  # checked when it came in
-            return ""
-        for start in range(0, len(self), 256):
-            part = slice(start, min(start + 256, len(self)))
-            for name, values in named(self.inputs(part)).items():
-                bad = ~torch.isfinite(values).reshape(len(values), -1).all(dim=1)
-                if bad.any():
-                    at = start + int(bad.int().argmax())
+        for at, X in self._one_by_one():
+            for name, values in named(X).items():
+                bad = values[~torch.isfinite(values)]
+                if len(bad):
                     row = at if self.index is None else int(self.index[at])
-                    value = values[at - start][~torch.isfinite(values[at - start])].flatten()[0].item()
                     dtype = str(values.dtype).removeprefix("torch.")
-                    return f"{name} must be finite in {dtype}; row {row} of the Dataset holds {value}."
+                    return f"{name} must be finite in {dtype}; row {row} of the Dataset holds {bad[0].item()}."
         return ""
 
     def other_than(self, shape: Any) -> Any:
         """Return the shape of the first row of a Dataset that has another than this; None if there is no such row."""
-        if row_shape(self.X) is not None:
-            return None
-        with suppress(Exception):  # the Dataset's own, which the caller raises
-            for at in range(len(self)):
-                found = shape_of_rows(self.inputs(slice(at, at + 1)))
-                if found != shape:
-                    return found
-        return None
+        shapes = (shape_of_rows(X) for _, X in self._one_by_one())
+        return next((found for found in shapes if shape is not None and found != shape), None)
+
+    def _one_by_one(self) -> Iterator[tuple[int, Any]]:
+        """Give the rows of a Dataset, to find one at fault; others were checked when they came in."""
+        if row_shape(self.X) is None:
+            with suppress(Exception):  # of the Dataset's own: the fault that is known already is told
+                for at in range(len(self)):
+                    yield at, self.inputs(slice(at, at + 1))
 
     def stay_on(self, device: torch.device) -> None:
         """Move X, codes and weights to a GPU, to stay, if X is an array that takes at most half of what is free."""
@@ -303,7 +301,7 @@ def shape_of_rows(batch: Any) -> Any:
     """Return the shape of one row of a batch: a tuple, or a dict of them."""
     if isinstance(batch, Mapping):
         return {key: shape_of_rows(values) for key, values in batch.items()}
-    return tuple(batch.shape[1:])
+    return tuple(getattr(batch, "shape", ())[1:])
 
 
 def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torch.dtype | None:
@@ -346,12 +344,17 @@ def _dtypes(X: Any) -> list[torch.dtype]:
 
 def ints_in(X: Any) -> list[str]:
     """Return the names of what holds ints: X, or entries of a dict."""
-    row = Rows(X)[0][0]
+    try:
+        row = Rows(X)[0][0]
+    except (ValueError, TypeError):  # rows that the user's own loader makes batches of
+        return []
     return [n for n, value in named(row).items() if not (value.is_floating_point() or value.dtype == torch.bool)]
 
 
 def check_fits(X: Any, dtype: torch.dtype | None, columns: Any = None) -> None:
     """Raise if X, an array or a dict of arrays, has values that become infinite or others in `dtype`."""
-    if dtype is not None and row_shape(X) is not None:
+    if dtype is None or (isinstance(X, np.ndarray) and X.dtype == _NUMPY[dtype]):
+        return
+    if row_shape(X) is not None:
         for name, values in named(X).items():
             check_range(name, values, np.dtype(_NUMPY[dtype]), columns)

@@ -70,7 +70,9 @@ def native(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float64)
     if not values.dtype.isnative:
         return values.astype(values.dtype.newbyteorder("="))
-    return values if values.flags.carray else values.copy()
+    # An axis of length 1 may have any stride, in one piece or not.
+    steps_fit = all(step >= 0 and step % values.itemsize == 0 for step in values.strides)
+    return values if values.flags.carray and steps_fit else values.copy()
 
 
 def named(values: Any) -> dict[str, Any]:
