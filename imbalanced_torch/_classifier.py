@@ -8,6 +8,7 @@ import numbers
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from skorch.helper import SliceDataset
-from skorch.utils import to_numpy
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,14 +27,23 @@ from imbalanced_torch._criterion import resolve_criterion
 from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
 from imbalanced_torch._holdout import by_user, stratified
 from imbalanced_torch._hyperparameters import parameters_of, same
-from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._prior import Exposure
 from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
+from imbalanced_torch._rows import (
+    Rows,
+    TrainingRows,
+    check_fits,
+    codes_and_weights,
+    ints_in,
+    resolve_dtype,
+    row_shape,
+    shape_of_rows,
+)
 from imbalanced_torch._schedule import Schedule, resolve_schedule
 from imbalanced_torch._streams import class_counts
 
@@ -398,11 +407,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if net is None:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            classes = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            classes = check_classes(classes)
+        elif classes is not None and not np.array_equal(check_classes(classes), self.classes_):
             raise ValueError(
                 f"classes must be the same in every call to partial_fit; they were {self.classes_.tolist()}, now "
-                f"{np.unique(classes).tolist()}."
+                f"{check_classes(classes).tolist()}."
             )
         else:
             classes = self.classes_
@@ -440,6 +449,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             kept = np.flatnonzero(weights)
             y, weights = y[kept], weights[kept]
         dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
+        check_fits(X, dtype, getattr(self, "feature_names_in_", None))
         rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         epochs_before = 0 if net is None else len(net.history)
@@ -603,6 +613,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
             def make_rows(X: Any, labels: Any) -> Rows:
                 X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
+                check_fits(X, rows.dtype, getattr(self, "feature_names_in_", None))
                 return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=rows.dtype)
 
             positions, validation = by_user(self.train_split, rows, y, make_rows)
@@ -635,7 +646,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         shape = row_shape(training.X)
         if shape is None:  # a Dataset tells by its first row
-            shape = row_shape(to_numpy(training.batch([0])[0]))
+            shape = shape_of_rows(training.batch([0])[0])
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(
@@ -674,7 +685,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             positive=None if len(classes) > 2 else classes[int(counts[1] <= counts[0])],  # the rarer
             dtype=training.dtype,
             seed=seed,
-            example=(X, codes_and_weights(target)[0]),
+            example=(X, codes_and_weights(target)[0], partial(self._hint_of_ints, training)),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
         with nullcontext() if not self._draws_globally(training.X) else seeded(sub_seed(seed, _INIT)):
@@ -684,6 +695,13 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         net.example = None
         net.origin_ = self._origin()
         return net
+
+    def _hint_of_ints(self, training: TrainingRows) -> str:
+        """Return what to say of ints that became floats, as the module can't take those."""
+        ints = [] if training.dtype is None or not training.dtype.is_floating_point else ints_in(training.X)
+        dtype = str(training.dtype).removeprefix("torch.")
+        into = f"ints, which dtype={self.dtype!r} turns into {dtype}; dtype=None passes them on."
+        return f". {', '.join(ints)} {'holds' if len(ints) == 1 else 'hold'} {into}" if ints else ""
 
     def _origin(self) -> dict[str, Any]:
         """Return the parameters that a trained net can't change."""
@@ -736,9 +754,23 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-        logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
+        check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
+        rows = Rows(X, dtype=self.net_.dtype)
+        try:
+            logits = self.net_.logits(rows, ordinary=bool(self._part("iterator_valid")))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            collates = any(name.endswith("__collate_fn") for name in self._kwargs)  # rows of any shape, then
+            shape = None if collates else getattr(self.net_, "row_shape_", None)
+            other = rows.other_than(shape)
+            if other is None:
+                raise
+            raise ValueError(
+                f"X has rows of shape {other}, but {type(self).__name__} was fitted on rows of shape {shape}."
+            ) from error
         if not math.isfinite(logits.sum().item()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)
+            if not self._allow_nan() and (fault := rows.not_finite()):
+                raise ValueError(fault)
             raise ValueError(
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
                 f"{len(bad)} rows; X may be far out of the range of training."

@@ -83,5 +83,10 @@ def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing
     keys = {position: key for key in numbers for position, label in enumerate(labels) if label == key}
     unknown = [key for key in numbers if key not in labels]
     if unknown and len(keys) < len(labels):
-        raise ValueError(f"{name} has keys that are not classes of y: {unknown}. The classes are {labels}.")
+        # Where classes are ints from 0 on and all keys are words, labels have been encoded on their way here.
+        encoded = classes.dtype.kind in "iu" and labels == list(range(len(labels)))
+        hint = ""
+        if encoded and all(isinstance(key, str) for key in numbers):
+            hint = " A meta-estimator such as VotingClassifier encodes y as these: use them as keys inside of it."
+        raise ValueError(f"{name} has keys that are not classes of y: {unknown}. The classes are {labels}.{hint}")
     return [numbers[keys[i]] if i in keys else default for i, default in enumerate(missing)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._remedy import Stage
-from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
+from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
 from imbalanced_torch._shortcut import (
     CHUNK,
     BatchMean,
@@ -35,6 +35,7 @@ from imbalanced_torch._shortcut import (
     train_epoch,
 )
 from imbalanced_torch._streams import Batches
+from imbalanced_torch._values import named
 
 
 class ImbalancedNet(NeuralNet):
@@ -55,8 +56,9 @@ class ImbalancedNet(NeuralNet):
         The module's floating dtype; None leaves it as the module made it.
     seed : int
         Seeds what a data loader draws.
-    example : tuple of (X, codes) or None
-        A few rows, on which module and criterion are tried before training.
+    example : tuple of (X, codes) or (X, codes, hint), or None
+        A few rows, on which module and criterion are tried before training; the hint, a function, returns what ends the
+        error where the module can't take them.
     start_prior : array of shape (K,) or None
         The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
     """
@@ -73,7 +75,7 @@ class ImbalancedNet(NeuralNet):
         positive: Any = None,
         dtype: torch.dtype | None = None,
         seed: int = 0,
-        example: tuple[Any, torch.Tensor] | None = None,
+        example: tuple[Any, ...] | None = None,
         start_prior: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +91,8 @@ class ImbalancedNet(NeuralNet):
         self.frozen_: list[torch.nn.Parameter] = []
         #: The estimator's parameters that the net was made from.
         self.origin_: dict[str, Any] = {}
+        #: The shape of the rows that it was tried on.
+        self.row_shape_: Any = None
 
     # What skorch initialises
 
@@ -167,15 +171,20 @@ class ImbalancedNet(NeuralNet):
         groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
         return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
 
-    def _try_module(self, X: Any, codes: torch.Tensor) -> None:
+    def _try_module(self, X: Any, codes: torch.Tensor, hint: Callable[[], str] = str) -> None:
         name = type(self.module_).__name__
+        self.row_shape_ = shape_of_rows(X)
+        if not getattr(self.module_, "allow_nan", False):
+            for what, values in named(X).items():
+                if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
+                    raise ValueError(f"{what} must be finite; its first rows hold nan or infinity.")
         self.module_.eval()
         try:
             output = self.module_(**X) if isinstance(X, dict) else self.module_(X)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             values = X.values() if isinstance(X, dict) else [X]
             given = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-            raise ValueError(f"module {name} can't take a batch of {given}: {error}") from error
+            raise ValueError(f"module {name} can't take a batch of {given}: {error}{hint()}") from error
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
 
@@ -304,20 +313,30 @@ class ImbalancedNet(NeuralNet):
                 f"epoch {len(self.history)} had no batch to train on. Look at the length of the sampler or iterator "
                 "that iterator_train or its parameters bring."
             )
+        if not np.isfinite(
+            [batch["valid_loss"] for batch in self.history[-1]["batches"] if "valid_loss" in batch]
+        ).all():
+            self._blame(dataset_valid)
         # Parameters that are not finite show in the next epoch's loss, or in the validation.
-        self._check_finite(losses, with_parameters=dataset_valid is not None)
+        self._check_finite(losses, dataset_train, with_parameters=dataset_valid is not None)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        self._check_finite([], with_parameters=True)
+        self._check_finite([], X, with_parameters=True)
 
-    def _check_finite(self, losses: list[float], with_parameters: bool) -> None:
+    def _check_finite(self, losses: list[float], rows: Any, with_parameters: bool) -> None:
         parameters = self.module_.parameters() if with_parameters else ()
         if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in parameters)):
+            self._blame(rows)
             raise ValueError(
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "
                 "to unit variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
             )
+
+    def _blame(self, rows: Any) -> None:
+        """Raise if rows of a Dataset are why a loss is not finite."""
+        if isinstance(rows, Rows) and not getattr(self.module_, "allow_nan", False) and (fault := rows.not_finite()):
+            raise ValueError(fault)
 
     # Batches
 
@@ -333,7 +352,7 @@ class ImbalancedNet(NeuralNet):
         iterator = self.iterator_train if training else self.iterator_valid
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
-        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else CHUNK)
+        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else dataset.at_once(CHUNK))
         batch_size = len(dataset) if batch_size == -1 else batch_size
         accepted = accepted_by(iterator)
         # In a fit: without one, a loader would draw from the global generator, as it does to predict.

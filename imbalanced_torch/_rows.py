@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +16,10 @@ from torch.utils.data import Dataset, default_collate
 
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._schedule import Schedule
+from imbalanced_torch._values import check_range, dense, named, native, readable
 
+#: Bytes of rows that are made dense, or converted, at once.
+_CHUNK_BYTES = 64 << 20
 #: Codes, or codes and sample weights where the user gave weights.
 Target = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
@@ -80,14 +85,46 @@ class Rows(Dataset[Any]):
     __getitems__ = batch  # what data loaders ask for, where it is there
 
     def inputs(self, part: slice) -> Any:
-        """Return X of consecutive rows, without a copy where X is an array of the right dtype."""
+        """Return X of consecutive rows, without a copy where X is an array of the right dtype that torch can take."""
         if self.index is None and isinstance(self.X, np.ndarray):
-            return self._tensor(self.X[part]) if self._view is None else self._cast(self._view[part])
+            writeable = self._view is not None and self.X.flags.writeable
+            return self._cast(self._view[part]) if writeable else self._tensor(self.X[part])  # type: ignore[index]
         return self._inputs(torch.arange(*part.indices(len(self))))
 
     def own_inputs(self, part: slice) -> Any:
         """Return X of consecutive rows in memory of its own, for modules that may write into their input."""
         return self._inputs(torch.arange(*part.indices(len(self))))
+
+    def at_once(self, most: int) -> int:
+        """Return how many rows to gather at once: `most`, or as many as take the memory that is kept for them."""
+        if len(self) == 1:
+            return most
+        shapes = [shape for shape in named(row_shape(self.X)).values() if shape is not None]
+        size = 8 if self.dtype is None else self.dtype.itemsize
+        return max(1, min(most, _CHUNK_BYTES // (size * max(1, sum(map(math.prod, shapes))))))
+
+    def not_finite(self) -> str:
+        """Return which row of a Dataset has values that are not finite, as a sentence; nothing where none has."""
+        for at, X in self._one_by_one():
+            for name, values in named(X).items():
+                bad = values[~torch.isfinite(values)]
+                if len(bad):
+                    row = at if self.index is None else int(self.index[at])
+                    dtype = str(values.dtype).removeprefix("torch.")
+                    return f"{name} must be finite in {dtype}; row {row} of the Dataset holds {bad[0].item()}."
+        return ""
+
+    def other_than(self, shape: Any) -> Any:
+        """Return the shape of the first row of a Dataset that has another than this; None if there is no such row."""
+        shapes = (shape_of_rows(X) for _, X in self._one_by_one())
+        return next((found for found in shapes if shape is not None and found != shape), None)
+
+    def _one_by_one(self) -> Iterator[tuple[int, Any]]:
+        """Give the rows of a Dataset, to find one at fault; others were checked when they came in."""
+        if row_shape(self.X) is None:
+            with suppress(Exception):  # of the Dataset's own: the fault that is known already is told
+                for at in range(len(self)):
+                    yield at, self.inputs(slice(at, at + 1))
 
     def stay_on(self, device: torch.device) -> None:
         """Move X, codes and weights to a GPU, to stay, if X is an array that takes at most half of what is free."""
@@ -103,8 +140,10 @@ class Rows(Dataset[Any]):
 
     @cached_property
     def _view(self) -> torch.Tensor | None:
-        """X, where it is an array of a type that torch gathers rows of."""
+        """X, where it is an array of a type that torch gathers rows of; to be read alone, as X may be read-only."""
         if not isinstance(self.X, np.ndarray) or self.X.dtype not in _GATHERED:  # of this machine's byte order
+            return None
+        if not self.X.flags.aligned:
             return None
         try:
             if self.X.flags.writeable:
@@ -112,7 +151,7 @@ class Rows(Dataset[Any]):
             with warnings.catch_warnings():  # torch warns of read-only memory, in which nothing is written
                 warnings.simplefilter("ignore")
                 return torch.from_numpy(self.X)
-        except ValueError:  # negative strides
+        except ValueError:  # strides that are negative, or no multiple of the size of a value
             return None
 
     @cached_property
@@ -149,14 +188,14 @@ class Rows(Dataset[Any]):
         if isinstance(X, np.ndarray):
             return self._tensor(X.take(places.numpy(), axis=0))
         if sparse.issparse(X):
-            return self._tensor(X[places.numpy()].toarray())
+            rows = X[places.numpy()]  # a type of fewer bytes is taken on before there are many
+            return self._tensor((rows if self.dtype is None else rows.astype(_NUMPY[self.dtype])).toarray())
         # A torch Dataset: its rows may be (x, y); y came beside it.
-        return self._cast(default_collate([_x_of(X[place]) for place in places.tolist()]))
+        return self._cast(_collated([_x_of(X[place], place) for place in places.tolist()], places.tolist()))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        if self.dtype is not None:  # in numpy, which knows types and byte orders that torch does not
-            values = values.astype(_NUMPY[self.dtype], copy=False)
-        return torch.as_tensor(values if values.flags.writeable else values.copy())  # torch warns of read-only memory
+        """Return an array as a tensor, in memory of its own unless torch can take the array's as it is."""
+        return torch.from_numpy(native(values if self.dtype is None else values.astype(_NUMPY[self.dtype], copy=False)))
 
     def _cast(self, values: Any) -> Any:
         if isinstance(values, Mapping):
@@ -208,8 +247,47 @@ _GATHERED = tuple(map(np.dtype, ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1",
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
 
 
-def _x_of(row: Any) -> Any:
-    return row[0] if isinstance(row, tuple | list) else row
+def _x_of(row: Any, place: int) -> Any:
+    """Return X of a Dataset's row."""
+    if isinstance(row, tuple | list):
+        if not row:
+            raise ValueError(f"X as a Dataset must have rows x or (x, y); row {place} is empty.")
+        row = row[0]
+    if isinstance(row, dict):
+        return {key: _of_row(f"X[{key!r}] of row {place}", value) for key, value in row.items()}
+    return _of_row(f"X of row {place}", row)
+
+
+def _of_row(name: str, values: Any) -> Any:
+    return native(readable(name, values)) if isinstance(values, np.ndarray) else values
+
+
+def _collated(rows: list[Any], places: list[int]) -> Any:
+    """Return rows of a Dataset as a tensor or a dict of tensors, out of any graph."""
+    must = "X as a Dataset must have rows of numbers in arrays of one shape, or in dicts of such arrays"
+    instead = "Set iterator_train__collate_fn and iterator_valid__collate_fn to make batches of other rows."
+    try:
+        batch = default_collate(rows)
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        first, *others = [_outline(row) for row in rows]
+        other = next((f", and row {at} {row}" for at, row in zip(places[1:], others, strict=True) if row != first), "")
+        raise ValueError(f"{must}; row {places[0]} {first}{other or f': {error}'}. {instead}") from error
+    for name, values in named(batch).items():
+        if not isinstance(values, torch.Tensor):
+            raise TypeError(f"{must}; row {places[0]} {_outline(rows[0])}. {instead}")
+        if 0 in dense(name, values).shape[1:]:
+            shape = tuple(values.shape[1:])
+            raise ValueError(f"{name} must have at least one value in each row; its rows are of shape {shape}.")
+    return (
+        {key: dense("X", values) for key, values in batch.items()} if isinstance(batch, Mapping) else dense("X", batch)
+    )
+
+
+def _outline(row: Any) -> str:
+    """Return what a row is, in a few words."""
+    if isinstance(row, Mapping):
+        return "is a dict in which " + ", ".join(f"{key!r} {_outline(value)}" for key, value in row.items())
+    return f"has shape {tuple(row.shape)}" if getattr(row, "shape", ()) else f"is a {type(row).__name__}"
 
 
 def _is_array(X: Any) -> bool:
@@ -221,6 +299,13 @@ def row_shape(X: Any) -> Any:
     if isinstance(X, Mapping):
         return {key: row_shape(values) for key, values in X.items()}
     return tuple(X.shape[1:]) if _is_array(X) else None
+
+
+def shape_of_rows(batch: Any) -> Any:
+    """Return the shape of one row of a batch: a tuple, or a dict of them."""
+    if isinstance(batch, Mapping):
+        return {key: shape_of_rows(values) for key, values in batch.items()}
+    return tuple(getattr(batch, "shape", ())[1:])
 
 
 def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torch.dtype | None:
@@ -254,5 +339,26 @@ def _dtypes(X: Any) -> list[torch.dtype]:
     if _is_array(X):
         kinds = {np.dtype(np.float32): torch.float32, np.dtype(np.float16): torch.float16}
         return [kinds.get(np.dtype(X.dtype).newbyteorder("="), torch.float64)]
-    row = Rows(X)[0][0]
+    try:
+        row = Rows(X)[0][0]
+    except (ValueError, TypeError):  # rows that the user's own loader makes batches of
+        return []
     return [value.dtype for value in (row.values() if isinstance(row, Mapping) else [row])]
+
+
+def ints_in(X: Any) -> list[str]:
+    """Return the names of what holds ints: X, or entries of a dict."""
+    try:
+        row = Rows(X)[0][0]
+    except (ValueError, TypeError):  # rows that the user's own loader makes batches of
+        return []
+    return [n for n, value in named(row).items() if not (value.is_floating_point() or value.dtype == torch.bool)]
+
+
+def check_fits(X: Any, dtype: torch.dtype | None, columns: Any = None) -> None:
+    """Raise if X, an array or a dict of arrays, has values that become infinite or others in `dtype`."""
+    if dtype is None or (isinstance(X, np.ndarray) and X.dtype == _NUMPY[dtype]):
+        return
+    if row_shape(X) is not None:
+        for name, values in named(X).items():
+            check_range(name, values, np.dtype(_NUMPY[dtype]), columns)

@@ -147,7 +147,8 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         (
             {"class_weight": {"fraud": 3}},
             ValueError,
-            "class_weight has keys that are not classes of y: ['fraud']. The classes are [0, 1].",
+            "class_weight has keys that are not classes of y: ['fraud']. The classes are [0, 1]. A meta-estimator such "
+            "as VotingClassifier encodes y as these: use them as keys inside of it.",
         ),
         ({"sampling": {0: 0}}, ValueError, "sampling must give whole counts of at least 1; it gives {0: 0, 1: 45}...."),
         (
