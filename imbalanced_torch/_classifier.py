@@ -38,7 +38,6 @@ from imbalanced_torch._rows import (
     Rows,
     TrainingRows,
     check_fits,
-    codes_and_weights,
     ints_in,
     resolve_dtype,
     row_shape,
@@ -148,7 +147,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         1 prints a line for each epoch.
     **kwargs
         Parameters of the net's parts, as in skorch: `module__*`, `criterion__*`, `optimizer__*`, `iterator_train__*`,
-        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. `criterion__weight`,
+        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. A collate function in
+        `iterator_train__collate_fn` makes the batches of validation and prediction too, unless
+        `iterator_valid__collate_fn` does. `criterion__weight`,
         `criterion__pos_weight` and `criterion__reduction` are not for users.
 
     Attributes
@@ -448,16 +449,17 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if weights is not None and not weights.all():
             kept = np.flatnonzero(weights)
             y, weights = y[kept], weights[kept]
-        dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
+        collate = self._kwargs.get("iterator_train__collate_fn")
+        rows = Rows(X, kept, encode(y, classes, "classes"), weights, collate=collate)
+        dtype = rows.dtype = resolve_dtype(self.dtype, rows, self.device) if net is None else net.dtype
         check_fits(X, dtype, getattr(self, "feature_names_in_", None))
-        rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         epochs_before = 0 if net is None else len(net.history)
 
         # Which rows to learn from: nothing below sees the held-out rows.
         stop = not chunk and self._stops_early(len(rows))
         positions, validation = (None, None) if chunk else self._split(rows, y, classes, seed, stop)
-        training = TrainingRows(X, *rows.select(positions), dtype)
+        training = TrainingRows(X, *rows.select(positions), dtype, collate)
         codes: Any = training.codes
         counts = class_counts(codes, len(classes))
         if not chunk:
@@ -644,9 +646,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is "
                 f"{module!r}."
             )
-        shape = row_shape(training.X)
-        if shape is None:  # a Dataset tells by its first row
-            shape = shape_of_rows(training.batch([0])[0])
+        shape = row_shape(training.source)
+        if shape is None:  # a Dataset tells by its first rows
+            shape = shape_of_rows(training.first_batch()[0])
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(
@@ -669,7 +671,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         parts |= {f"module__{name}": value for name, value in self._module_parameters(training, len(classes)).items()}
         if module is MLP:
             parts.setdefault("module__seed", sub_seed(seed, _INIT))
-        X, target = training.batch(range(min(2, len(training))))
+        X, codes = training.first_batch()
         net = self.net_class(
             **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
             module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
@@ -685,20 +687,19 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             positive=None if len(classes) > 2 else classes[int(counts[1] <= counts[0])],  # the rarer
             dtype=training.dtype,
             seed=seed,
-            example=(X, codes_and_weights(target)[0], partial(self._hint_of_ints, training)),
+            example=(X, codes, partial(self._hint_of_ints, training)),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
-        with nullcontext() if not self._draws_globally(training.X) else seeded(sub_seed(seed, _INIT)):
+        with nullcontext() if not self._draws_globally(training.source) else seeded(sub_seed(seed, _INIT)):
             net.initialize()
         if schedule is not None and schedule.retrains_head:
             last_layer(net.module_)  # raises now rather than at the switch
-        net.example = None
         net.origin_ = self._origin()
         return net
 
     def _hint_of_ints(self, training: TrainingRows) -> str:
         """Return what to say of ints that became floats, as the module can't take those."""
-        ints = [] if training.dtype is None or not training.dtype.is_floating_point else ints_in(training.X)
+        ints = [] if training.dtype is None or not training.dtype.is_floating_point else ints_in(training.source)
         dtype = str(training.dtype).removeprefix("torch.")
         into = f"ints, which dtype={self.dtype!r} turns into {dtype}; dtype=None passes them on."
         return f". {', '.join(ints)} {'holds' if len(ints) == 1 else 'hold'} {into}" if ints else ""
@@ -755,12 +756,12 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
         check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
-        rows = Rows(X, dtype=self.net_.dtype)
+        collates = [name for name in self._kwargs if name.startswith("iterator_") and name.endswith("__collate_fn")]
+        rows = Rows(X, dtype=self.net_.dtype, collate=self._kwargs[collates[-1]] if collates else None)
         try:
-            logits = self.net_.logits(rows, ordinary=bool(self._part("iterator_valid")))
+            logits = self.net_.logits(rows, ordinary=bool(collates or self._part("iterator_valid")))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            collates = any(name.endswith("__collate_fn") for name in self._kwargs)  # rows of any shape, then
-            shape = None if collates else getattr(self.net_, "row_shape_", None)
+            shape = None if collates else getattr(self.net_, "row_shape_", None)  # a collate function takes any shape
             other = rows.other_than(shape)
             if other is None:
                 raise

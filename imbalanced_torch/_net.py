@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer
+from skorch.callbacks import Callback, EpochTimer
+from skorch.helper import SliceDict
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
@@ -23,7 +25,7 @@ from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._remedy import Stage
-from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
+from imbalanced_torch._rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
 from imbalanced_torch._shortcut import (
     CHUNK,
     BatchMean,
@@ -138,8 +140,7 @@ class ImbalancedNet(NeuralNet):
             self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
         if self.dtype is not None and self.dtype.is_floating_point:
             self.module_.to(self.dtype)
-        if self.example is not None:  # before the optimizer, which needs the parameters of lazy layers
-            self._try_module(*self.example)
+        self._try_example(may_be_mended=any(self._listen("on_train_begin")))  # lazy layers get their parameters here
         if self.start_prior is not None:
             self._start_at(self.criterion, self.start_prior)
         return self
@@ -170,6 +171,24 @@ class ImbalancedNet(NeuralNet):
             return args, kwargs
         groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
         return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
+
+    def _listen(self, method: str) -> list[str]:
+        """Return the names of the user's callbacks that do something there."""
+        own = {name for name, _ in self.get_default_callbacks()}
+        idle = getattr(Callback, method)
+        return [name for name, call in self.callbacks_ if name not in own and getattr(type(call), method) is not idle]
+
+    def _try_example(self, may_be_mended: bool) -> None:
+        """Try module and criterion on a few rows; a callback such as skorch's InputShapeSetter may mend sizes yet."""
+        if self.example is None:
+            return
+        try:
+            self._try_module(*self.example)
+        except ValueError:
+            if not may_be_mended:
+                raise
+        else:
+            self.example = None
 
     def _try_module(self, X: Any, codes: torch.Tensor, hint: Callable[[], str] = str) -> None:
         name = type(self.module_).__name__
@@ -205,6 +224,7 @@ class ImbalancedNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
+        self._try_example(may_be_mended=False)
         with noted_interrupts() as interrupt:
             try:
                 self.fit_loop(X, y, **fit_params)
@@ -345,12 +365,26 @@ class ImbalancedNet(NeuralNet):
             return X, X.validation
         return super().get_split_datasets(X, y, **fit_params)
 
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Return arrays as rows, which the module sees as those that it was trained on."""
+        arrays = isinstance(X, np.ndarray) or issparse(X) or (isinstance(X, Mapping) and not isinstance(X, SliceDict))
+        if not arrays or not (y is None or isinstance(y, np.ndarray)):
+            return super().get_dataset(X, y)
+        return Rows(X, codes=y, dtype=self.dtype)
+
+    def loader_parameters(self, training: bool) -> dict[str, Any]:
+        """Return what the user set for a loader; a collate function for training serves wherever there is no other."""
+        kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
+        if not training and "iterator_train__collate_fn" in vars(self):
+            kwargs.setdefault("collate_fn", vars(self)["iterator_train__collate_fn"])
+        return kwargs
+
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         if not isinstance(dataset, Rows):
             return super().get_iterator(dataset, training)
         # skorch also asks for the training iterator to predict in training mode; only training rows are sampled.
         iterator = self.iterator_train if training else self.iterator_valid
-        kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
+        kwargs = self.loader_parameters(training)
         shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
         batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else dataset.at_once(CHUNK))
         batch_size = len(dataset) if batch_size == -1 else batch_size
@@ -359,6 +393,8 @@ class ImbalancedNet(NeuralNet):
         if "generator" in accepted and dataset.codes is not None:
             seed = sub_seed(self.seed, len(self.history))
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
+        if kwargs.get("collate_fn") is not None:
+            kwargs["collate_fn"] = Collate(kwargs["collate_fn"])
         if training and isinstance(dataset, TrainingRows):
             batches = dataset.remedy.batches
         else:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, Subset, default_collate
 
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._schedule import Schedule
@@ -37,6 +38,14 @@ class Rows(Dataset[Any]):
     sample_weight : float array or None
     dtype : torch.dtype or None
         What values become; None leaves them as they are.
+    collate : callable or None
+        A collate function of the user's, from a list of rows (x, code) to a batch: rows of a Dataset reach it as the
+        Dataset gives them.
+
+    Attributes
+    ----------
+    X, y
+        X of these very rows as the user gave it, and their class codes, as in skorch's Dataset.
     """
 
     def __init__(
@@ -46,8 +55,10 @@ class Rows(Dataset[Any]):
         codes: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
         dtype: torch.dtype | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
-        self.X = X
+        self.source = X
+        self.collate = None if collate is None else Collate(collate)
         self.index = index
         self.codes = codes
         self.sample_weight = sample_weight
@@ -58,12 +69,39 @@ class Rows(Dataset[Any]):
         self.resident: tuple[torch.Tensor, ...] | None = None
 
     def __len__(self) -> int:
-        return n_rows(self.X) if self.index is None else len(self.index)
+        return n_rows(self.source) if self.index is None else len(self.index)
+
+    @property
+    def X(self) -> Any:
+        """X of these rows, as the user gave it."""
+        return self.source if self.index is None else _taken(self.source, self.index)
+
+    @property
+    def y(self) -> np.ndarray | None:
+        """Class codes of these rows."""
+        return None if self.codes is None else self.codes.astype(np.int64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of X of these rows, where X is one array or matrix."""
+        shape = row_shape(self.source)
+        if not isinstance(shape, tuple):
+            raise AttributeError(f"rows of a {type(self.source).__name__} have no one shape")
+        return (len(self), *shape)
 
     def __getitem__(self, position: Any) -> tuple[Any, Target]:
         """Return X and target of one row."""
+        if self.collate is not None and row_shape(self.source) is None:
+            place = int(position) if self.index is None else int(self.index[position])
+            return _x_of(_row_of(self.source, place), place), _only(self._target(torch.tensor([int(position)])))
         X, target = self.batch([int(position)])
         return _only(X), _only(target)
+
+    def first_batch(self) -> tuple[Any, torch.Tensor]:
+        """Return X and codes of two rows, or of one where there is no other, as training will see them."""
+        positions = range(min(2, len(self)))
+        X, target = self.batch(positions) if self.collate is None else self.collate([self[i] for i in positions])
+        return X, codes_and_weights(target)[0]
 
     def batch(self, positions: Any) -> tuple[Any, Target]:
         """Return X and targets of several rows."""
@@ -72,23 +110,25 @@ class Rows(Dataset[Any]):
             places = places.to(self.resident[0].device)
             X, codes, *weights = (values.index_select(0, places) for values in self.resident)
             return X, (codes, self.weight_scale * weights[0]) if weights else codes
-        X = self._inputs(places)
+        return self._inputs(places), self._target(places)
+
+    def _target(self, places: torch.Tensor) -> Target:
         if self._codes is None:
-            return X, torch.zeros(len(places), dtype=torch.int64)
+            return torch.zeros(len(places), dtype=torch.int64)
         codes = self._codes.index_select(0, places).long()
         if self.sample_weight is None:
-            return X, codes
+            return codes
         floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
         weights = self.weight_scale * self.sample_weight[places.numpy()]
-        return X, (codes, torch.as_tensor(weights, dtype=floating))
+        return codes, torch.as_tensor(weights, dtype=floating)
 
     __getitems__ = batch  # what data loaders ask for, where it is there
 
     def inputs(self, part: slice) -> Any:
         """Return X of consecutive rows, without a copy where X is an array of the right dtype that torch can take."""
-        if self.index is None and isinstance(self.X, np.ndarray):
-            writeable = self._view is not None and self.X.flags.writeable
-            return self._cast(self._view[part]) if writeable else self._tensor(self.X[part])  # type: ignore[index]
+        if self.index is None and isinstance(self.source, np.ndarray):
+            writeable = self._view is not None and self.source.flags.writeable
+            return self._cast(self._view[part]) if writeable else self._tensor(self.source[part])  # type: ignore[index]
         return self._inputs(torch.arange(*part.indices(len(self))))
 
     def own_inputs(self, part: slice) -> Any:
@@ -99,7 +139,7 @@ class Rows(Dataset[Any]):
         """Return how many rows to gather at once: `most`, or as many as take the memory that is kept for them."""
         if len(self) == 1:
             return most
-        shapes = [shape for shape in named(row_shape(self.X)).values() if shape is not None]
+        shapes = [shape for shape in named(row_shape(self.source)).values() if shape is not None]
         size = 8 if self.dtype is None else self.dtype.itemsize
         return max(1, min(most, _CHUNK_BYTES // (size * max(1, sum(map(math.prod, shapes))))))
 
@@ -121,7 +161,7 @@ class Rows(Dataset[Any]):
 
     def _one_by_one(self) -> Iterator[tuple[int, Any]]:
         """Give the rows of a Dataset, to find one at fault; others were checked when they came in."""
-        if row_shape(self.X) is None:
+        if row_shape(self.source) is None:
             with suppress(Exception):  # of the Dataset's own: the fault that is known already is told
                 for at in range(len(self)):
                     yield at, self.inputs(slice(at, at + 1))
@@ -141,16 +181,18 @@ class Rows(Dataset[Any]):
     @cached_property
     def _view(self) -> torch.Tensor | None:
         """X, where it is an array of a type that torch gathers rows of; to be read alone, as X may be read-only."""
-        if not isinstance(self.X, np.ndarray) or self.X.dtype not in _GATHERED:  # of this machine's byte order
+        if (
+            not isinstance(self.source, np.ndarray) or self.source.dtype not in _GATHERED
+        ):  # of this machine's byte order
             return None
-        if not self.X.flags.aligned:
+        if not self.source.flags.aligned:
             return None
         try:
-            if self.X.flags.writeable:
-                return torch.from_numpy(self.X)
+            if self.source.flags.writeable:
+                return torch.from_numpy(self.source)
             with warnings.catch_warnings():  # torch warns of read-only memory, in which nothing is written
                 warnings.simplefilter("ignore")
-                return torch.from_numpy(self.X)
+                return torch.from_numpy(self.source)
         except ValueError:  # strides that are negative, or no multiple of the size of a value
             return None
 
@@ -165,12 +207,14 @@ class Rows(Dataset[Any]):
     def _inputs(self, places: torch.Tensor) -> Any:
         places = places if self._index is None else self._index.index_select(0, places)
         return (
-            self._cast(self._view.index_select(0, places)) if self._view is not None else self._gather(self.X, places)
+            self._cast(self._view.index_select(0, places))
+            if self._view is not None
+            else self._gather(self.source, places)
         )
 
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""
-        return Rows(self.X, *self.select(positions), self.dtype)
+        return Rows(self.source, *self.select(positions), self.dtype, self.collate and self.collate.function)
 
     def select(self, positions: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
         """Return index, codes and sample weights of some of these rows; None takes all."""
@@ -191,7 +235,7 @@ class Rows(Dataset[Any]):
             rows = X[places.numpy()]  # a type of fewer bytes is taken on before there are many
             return self._tensor((rows if self.dtype is None else rows.astype(_NUMPY[self.dtype])).toarray())
         # A torch Dataset: its rows may be (x, y); y came beside it.
-        return self._cast(_collated([_x_of(X[place], place) for place in places.tolist()], places.tolist()))
+        return self._cast(_collated([_x_of(_row_of(X, place), place) for place in places.tolist()], places.tolist()))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         """Return an array as a tensor, in memory of its own unless torch can take the array's as it is."""
@@ -201,6 +245,20 @@ class Rows(Dataset[Any]):
         if isinstance(values, Mapping):
             return {key: self._cast(value) for key, value in values.items()}
         return values if self.dtype is None or values.dtype == self.dtype else values.to(self.dtype)
+
+
+@dataclass
+class Collate:
+    """A collate function of the user's, whose StopIteration would end an epoch without a word."""
+
+    function: Callable[[list[Any]], Any]
+
+    def __call__(self, rows: list[Any]) -> Any:
+        """Return the batch."""
+        try:
+            return self.function(rows)
+        except StopIteration as error:
+            raise RuntimeError("the collate function raises StopIteration; it must return a batch.") from error
 
 
 def _only(values: Any) -> Any:
@@ -232,8 +290,15 @@ class TrainingRows(Rows):
 
 
 def codes_and_weights(target: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Split a batch's target into class codes and sample weights, None where there are none."""
-    return (target[0], target[1]) if isinstance(target, tuple | list) else (target, None)
+    """Split a batch's target into class codes and sample weights, None where there are none.
+
+    A collate function of the user's may make floats of codes, and one tensor, shape (n, 2), of pairs.
+    """
+    if isinstance(target, tuple | list):
+        codes, weights = target
+    else:
+        codes, weights = target.unbind(1) if target.ndim == 2 and target.shape[1] == 2 else (target, None)
+    return (codes.long() if codes.is_floating_point() else codes), weights
 
 
 def n_rows(X: Any) -> int:
@@ -245,6 +310,24 @@ def n_rows(X: Any) -> int:
 
 _GATHERED = tuple(map(np.dtype, ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1", "?")))
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+
+
+def _taken(X: Any, index: np.ndarray) -> Any:
+    """Return rows of X of any kind, a torch Subset of a Dataset."""
+    if isinstance(X, Mapping):
+        return {key: _taken(values, index) for key, values in X.items()}
+    return X[index] if _is_array(X) else Subset(X, index.tolist())
+
+
+def _row_of(X: Any, place: int) -> Any:
+    """Return a row of a Dataset."""
+    try:
+        return X[place]
+    except StopIteration as error:  # which would end the epoch without a word
+        raise RuntimeError(
+            f"X as a Dataset of length {len(X)} must have a row for each index below that; row {place} raises "
+            "StopIteration."
+        ) from error
 
 
 def _x_of(row: Any, place: int) -> Any:
@@ -308,16 +391,21 @@ def shape_of_rows(batch: Any) -> Any:
     return tuple(getattr(batch, "shape", ())[1:])
 
 
-def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torch.dtype | None:
+def resolve_dtype(dtype: Any, rows: Rows, device: str | torch.device | None) -> torch.dtype | None:
     """Turn the hyperparameter into the dtype that values of X become; None leaves them as they are.
 
     "auto": float64 stays, ints and bools become float64, except on devices that are slow at it or lack it (float32);
-    float32 stays; float16 becomes float32.
+    float32 stays; float16 becomes float32. What a collate function of the user's makes of a Dataset stays as it is, and
+    the module follows its floats.
     """
     if dtype is None:
         return None
     if isinstance(dtype, str) and dtype == "auto":
         doubles = device is None or torch.device(device).type not in ("cuda", "mps")  # None: accelerate decides
+        X = rows.source
+        if rows.collate is not None and row_shape(X) is None:
+            floats = {values.dtype for values in _tensors(rows.first_batch()[0]) if values.is_floating_point()}
+            return None if not floats else torch.float64 if doubles and torch.float64 in floats else torch.float32
         single = {torch.float32, torch.float16, torch.bfloat16}
         return torch.float64 if doubles and not all(found in single for found in _dtypes(X)) else torch.float32
     if isinstance(dtype, torch.dtype):
@@ -331,6 +419,11 @@ def resolve_dtype(dtype: Any, X: Any, device: str | torch.device | None) -> torc
     if found not in accepted:
         raise ValueError(f'dtype must be "auto", None or one of {[str(known) for known in accepted]}; it is {dtype!r}.')
     return found
+
+
+def _tensors(batch: Any) -> list[torch.Tensor]:
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+    return [part for part in parts if isinstance(part, torch.Tensor)]
 
 
 def _dtypes(X: Any) -> list[torch.dtype]:

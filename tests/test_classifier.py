@@ -927,7 +927,7 @@ def test_a_gpu_trains_in_float32_and_pickles_to_the_cpu(data):
 
 
 def test_device_auto_dtype_is_float32_where_doubles_are_slow(data):
-    from imbalanced_torch._rows import resolve_dtype
+    from imbalanced_torch._rows import Rows, resolve_dtype
 
-    assert resolve_dtype("auto", data[0], "cuda:0") == torch.float32
-    assert resolve_dtype("auto", data[0], torch.device("mps")) == torch.float32
+    assert resolve_dtype("auto", Rows(data[0]), "cuda:0") == torch.float32
+    assert resolve_dtype("auto", Rows(data[0]), torch.device("mps")) == torch.float32
