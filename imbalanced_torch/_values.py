@@ -156,8 +156,8 @@ def check_numbers(name: str, values: Any, words: bool = False) -> None:
 
 
 def _refuse(name: str, letter: str, words: bool, columns: list[Any] | None = None) -> None:
-    if letter not in _KINDS or (letter == "U" and words):
-        return
+    if letter not in _KINDS or (letter == "U" and words) or (letter == "O" and columns is None):
+        return  # of one object float() itself says what it is
     content, remedy = _KINDS[letter]
     holds = "it holds" if columns is None else f"the columns {columns} hold"
     raise ValueError(f"{name} must hold numbers; {holds} {content}.{remedy if name.startswith('X') else ''}")

@@ -473,7 +473,10 @@ NO_NUMBERS = {
     "a date among objects": (_with(datetime.date(2020, 1, 1)), "{} must hold numbers; it holds dates."),
     "numpy's date among objects": (_with(np.datetime64("2020-01-01")), "{} must hold numbers; it holds dates."),
     "a duration among objects": (_with(pd.Timedelta(1)), "{} must hold numbers; it holds durations."),
-    "a dict among objects": (_with({}), "{} must hold numbers; it holds objects that are no numbers."),
+    "a dict among objects": (
+        _with({}),
+        "{} must be an array of numbers: float() argument must be a string or a real number",
+    ),
     "complex": (NUMBERS * 1j, "{} must hold numbers; it holds complex numbers."),
     "complex objects": (_with(1j), "{} must hold numbers; it holds complex numbers."),
     "records": (np.zeros((ROWS, 4), dtype=[("a", "f8")]), "{} must hold numbers; it holds records."),
@@ -530,6 +533,14 @@ def test_nested_and_quantized_tensors_say_what_to_pass():
 )
 def test_columns_of_dates_are_named(table):
     refuses("X must hold numbers; the columns ['when'] hold dates. Turn them into", net().fit, table, CODES)
+
+
+@pytest.mark.parametrize(
+    "values", [pd.period_range("2020", periods=ROWS), pd.interval_range(0, ROWS), [{"a": 1}] * ROWS]
+)
+def test_columns_of_objects_are_named(values):
+    table = pd.DataFrame({"size": 1.0, "what": values})
+    refuses("X must hold numbers; the columns ['what'] hold objects that are no numbers.", net().fit, table, CODES)
 
 
 CORRUPT = {
