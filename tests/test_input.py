@@ -328,7 +328,7 @@ def test_a_split_and_a_sampler_copy_no_rows(data):
     X, _ = data
     rows = Rows(X, codes=np.zeros(300, int))
     part = rows.part(np.arange(5)).part(np.array([4, 1]))
-    assert part.X is X
+    assert part.source is X
     np.testing.assert_array_equal(part.batch([0, 1])[0], X[[4, 1]])
     np.testing.assert_array_equal(part[1][0], X[1])
 
