@@ -471,9 +471,10 @@ def _load_part(part: Any, file: _Read) -> None:
         if isinstance(part, torch.optim.Optimizer):
             _check_optimizer(part, before)
     except Exception as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{file.argument} must hold the state of a {type(part).__name__} of the same shape; that in "
-            f"{_where(file.source)!r} does not fit: {error}"
+            f"{file.argument} must hold a state that fits this net's {type(part).__name__}; that in "
+            f"{_where(file.source)!r} does not: {reason}"
         ) from error
 
 

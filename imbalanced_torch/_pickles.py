@@ -27,11 +27,9 @@ class Versioned:
         return {**(state or {}), _KEY: __version__}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        attributes = dict(state)
+        attributes = {**_defaults(type(self)), **state}
         written_by = attributes.pop(_KEY, "unknown")
         super().__setstate__(attributes)  # type: ignore[misc]
-        for name, default in _defaults(type(self)).items():
-            vars(self).setdefault(name, default)
         if written_by != __version__:
             vars(self)["_written_by"] = written_by
             warnings.warn(_OtherVersionWarning(type(self).__name__, written_by), stacklevel=2)
