@@ -26,13 +26,15 @@ from imbalanced_torch._callbacks import Stopping, copied
 from imbalanced_torch._criterion import resolve_criterion
 from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
 from imbalanced_torch._holdout import by_user, stratified
-from imbalanced_torch._hyperparameters import parameters_of, same
+from imbalanced_torch._hyperparameters import labels_of, parameters_of, same
 from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._keywords import check_keywords, check_names
 from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
+from imbalanced_torch._persistence import Loaded, as_in_a_file, described, restored_on_error, stage_of
+from imbalanced_torch._pickles import Versioned
 from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
-from imbalanced_torch._prior import Exposure
+from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._rows import (
     Rows,
@@ -63,7 +65,7 @@ def _gradients() -> Iterator[None]:
         yield
 
 
-class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
+class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     """A neural net for imbalanced classes, with `class_weight` and `sampling` as scikit-learn hyperparameters.
 
     Weights, samplers and thresholds mostly move the decision point; how well the net ranks hardly moves. The plain net,
@@ -524,6 +526,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.n_iter_ = len(net.history)
         self.best_epoch_ = stopping.best_epoch_ if stopping is not None and stopping.best_epoch_ else self.n_iter_
+        net.best_epoch_ = self.best_epoch_
         if schedule is not None:
             stage = remedy.at(net.history[self.best_epoch_ - 1, "remedy_strength"])
             net.be_at(stage)
@@ -865,14 +868,107 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         return self.net_.history
 
     def save_params(self, *args: Any, **kwargs: Any) -> None:
-        """Save weights, optimizer or history of the fitted net: `f_params`, `f_optimizer`, `f_history` as in skorch."""
+        """Save weights, optimizer or history of the fitted net.
+
+        The files of one call are one unit. They are written beside the old ones and reach the disk before the first of
+        these is replaced. So a full disk or the end of the process leaves either the old files, or files with which
+        `load_params` finds the whole new unit; at worst (another call for each file, as skorch's Checkpoint makes) it
+        says that they come from different saves. What could not be put in place then stays beside, under names that end
+        in ".new". Open files, pipes and devices are written to as they are, before the others are put in place.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history : path or file open for writing, default=None
+            As in skorch; `f_criterion` is needed for a criterion with parameters of its own.
+        use_safetensors : bool, default=False
+            Whether to write safetensors, which hold tensors alone and so no optimizer.
+        **kwargs
+            `f_*` for other modules of the net.
+
+        Raises
+        ------
+        OSError, TypeError, ValueError
+            If an argument is not what it must be or can't be written.
+        """
         check_is_fitted(self)
         self.net_.save_params(*args, **kwargs)
 
     def load_params(self, *args: Any, **kwargs: Any) -> None:
-        """Load what `save_params` saved into a fitted estimator of the same shape."""
+        """Load what `save_params` saved; predictions are then those of the estimator that was saved.
+
+        This estimator must be fitted, with a module of the same shape and the same `criterion`, on the same classes in
+        the same shares (`classes_`, `class_prior_`), for it is these that probabilities are corrected to.
+        `class_weight_`, `sampled_prior_` and `effective_prior_` come with the weights; `n_iter_` and `best_epoch_` come
+        with the history. On any error the estimator is as it was. To carry over a whole estimator, pickle it; to load
+        weights into another one without these checks, use `net_.load_params`.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history : path or file open for reading, default=None
+            Of one call of `save_params`, all or some. Files that skorch wrote are not checked for classes and priors.
+        checkpoint : skorch's Checkpoint, default=None
+            Names the files that are not given.
+        use_safetensors : bool, default=False
+            Whether the files are safetensors.
+        **kwargs
+            `f_*` for other modules of the net.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If a file is damaged or something else, if files come from different saves, or if they don't fit.
+        """
         check_is_fitted(self)
-        self.net_.load_params(*args, **kwargs)
+        net, history = self.net_, self.net_.history
+        with restored_on_error(net), self._unchanged_on_error():
+            net.loaded_ = None
+            net.load_params(*args, **kwargs)
+            loaded, net.loaded_ = net.loaded_, None
+            best_epoch = None
+            if loaded is not None:
+                self._check_loaded(loaded)
+                if any(part.removesuffix("_") in net._modules for part in loaded.parts):
+                    self._learned_as(loaded)
+                    best_epoch = loaded.mark["best_epoch"]
+            if net.history is not history:
+                self.n_iter_ = len(net.history)
+                self.best_epoch_ = net.best_epoch_ = min(best_epoch or self.n_iter_, self.n_iter_)
+
+    def _check_loaded(self, loaded: Loaded) -> None:
+        """Raise for files of an estimator whose probabilities mean something else."""
+        must = f"{loaded.argument} must come from an estimator"
+        classes, criterion = labels_of(self.classes_), described(self.net_.criterion_.criterion)
+        stage = stage_of(loaded.mark)
+        if loaded.mark["classes"] != as_in_a_file(classes):
+            raise ValueError(f"{must} of the classes {classes}; {loaded.where!r} has {loaded.mark['classes']}.")
+        if loaded.mark["criterion"] != as_in_a_file(criterion):
+            raise ValueError(
+                f"{must} with the criterion {_called(criterion)}; {loaded.where!r} has "
+                f"{_called(loaded.mark['criterion'])}."
+            )
+        if stage is None:
+            return
+        prior = stage.exposure.class_prior
+        # Rows that are held out of the same data may change a class by one.
+        off = np.abs(prior - self.class_prior_).max() * min(stage.exposure.n_rows, self.exposure_.n_rows)
+        if off > 1:
+            raise ValueError(
+                f"{must} with the class prior {shown(self.class_prior_, self.classes_)}, which probabilities are "
+                f"corrected to; {loaded.where!r} has {shown(prior, self.classes_)}. Fit on the same rows, or pickle "
+                "the estimator instead."
+            )
+
+    def _learned_as(self, loaded: Loaded) -> None:
+        """Take over under which weights and shares of classes the net has learned."""
+        stage = stage_of(loaded.mark)
+        if stage is not None:
+            self.net_.be_at(stage)
+            self.exposure_, self.class_weight_ = stage.exposure, stage.class_weight
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__({"_kwargs": {}, **state})
 
     def __sklearn_is_fitted__(self) -> bool:
         return "net_" in vars(self)
@@ -882,3 +978,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self._allow_nan()
         return tags
+
+
+def _called(criterion: list[Any]) -> str:
+    name, parameters = criterion
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items() if key != 'reduction')})"

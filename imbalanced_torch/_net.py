@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import SliceDict
-from skorch.utils import to_numpy, to_tensor
+from skorch.utils import _check_f_arguments, to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
@@ -23,6 +23,8 @@ from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
 from imbalanced_torch._global_state import noted_interrupts, seeded, sub_seed
 from imbalanced_torch._hyperparameters import accepted_by
 from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
+from imbalanced_torch._persistence import Loaded, load, read_history, restored_on_error, save
+from imbalanced_torch._pickles import Versioned
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._remedy import Stage
 from imbalanced_torch._rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
@@ -40,7 +42,7 @@ from imbalanced_torch._streams import Batches
 from imbalanced_torch._values import named
 
 
-class ImbalancedNet(NeuralNet):
+class ImbalancedNet(Versioned, NeuralNet):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -69,6 +71,11 @@ class ImbalancedNet(NeuralNet):
     callbacks_: list[tuple[str, Any]]
     #: What `predict_proba` and `predict` make of logits: the estimator's `prior_correction` and `decision` in `fit`.
     prediction_: Prediction
+    #: What the net learned from last, the epoch whose weights it has if that is not the last one, and the files that it
+    #: was loaded from.
+    stage_: Stage | None = None
+    best_epoch_: int | None = None
+    loaded_: Loaded | None = None
 
     def __init__(
         self,
@@ -212,6 +219,7 @@ class ImbalancedNet(NeuralNet):
     def learn_with(self, stage: Stage, prediction: Prediction, stopping: Stopping | None) -> None:
         """Set what the next call of `partial_fit` trains with."""
         self.prediction_ = prediction
+        self.best_epoch_ = None
         self.be_at(stage)
         if stopping is not None:
             self.callbacks_.append(("stop_at_the_best_epoch", stopping))
@@ -262,6 +270,7 @@ class ImbalancedNet(NeuralNet):
 
     def be_at(self, stage: Stage) -> None:
         """Set what the loss makes of classes, and the prior that probabilities are at."""
+        self.stage_ = stage
         self.criterion_.set_classes(stage.class_weight, stage.class_counts)
         self.prediction_ = replace(self.prediction_, effective_prior=stage.effective_prior)
 
@@ -428,6 +437,56 @@ class ImbalancedNet(NeuralNet):
         scores = (self.prediction_.scores(self.criterion_, first(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
 
+    # Saving
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__({"resting_": [], "frozen_": [], "origin_": {}, **state})
+
+    def save_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save parts of the net as skorch does, but as one unit: see `ImbalancedNetClassifier.save_params`."""
+        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
+        targets = _given("save_params", **own, **kwargs)
+        if not targets or not self.initialized_:  # which skorch has words for
+            super().save_params(**own, use_safetensors=use_safetensors, **kwargs)
+        else:
+            save(self, targets, use_safetensors)
+
+    def load_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        checkpoint: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load parts of the net as skorch does, but all files or none, and none of different saves.
+
+        Classes and their priors are compared by `ImbalancedNetClassifier.load_params` alone.
+        """
+        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
+        sources = _given("load_params", **own, **kwargs)
+        if checkpoint is None and (not sources or not self.initialized_):  # which skorch has words for
+            super().load_params(**own, use_safetensors=use_safetensors, **kwargs)
+            return
+        if not self.initialized_:
+            self.initialize()
+        with restored_on_error(self):
+            if checkpoint is not None:
+                if f_history is None and checkpoint.f_history is not None:
+                    self.history = read_history(self, checkpoint.f_history_)  # its events are in names of files
+                sources = {**_given("load_params", **checkpoint.get_formatted_files(self)), **sources}
+            load(self, sources, use_safetensors)
+
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
         """Bring everything back if further training raises; in either case wake what rests and end early stopping."""
@@ -449,6 +508,12 @@ class ImbalancedNet(NeuralNet):
                 parameter.requires_grad_(True)
             self.resting_, self.frozen_ = [], []
             self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
+
+
+def _given(caller: str, **files: Any) -> dict[str, Any]:
+    """Return the files that skorch's arguments name, without a checkpoint's pickle."""
+    _check_f_arguments(caller, **files)
+    return {name: file for name, file in files.items() if file is not None and name != "f_pickle"}
 
 
 def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:

@@ -20,12 +20,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, check_scalar
 
 from imbalanced_torch._input import check_y, encode
+from imbalanced_torch._pickles import Versioned
 
 #: Rounds over the classes; each takes the best offset of a class with those of the others fixed.
 _MAX_ROUNDS = 10
 
 
-class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Tune an offset for each class, so that argmax(log p_c + offset_c) has the best score on held-out rows.
 
     For two classes the offset is a threshold, as scikit-learn's TunedThresholdClassifierCV finds it; this serves more.
