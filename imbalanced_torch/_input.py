@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
 from torch.utils.data import Dataset
 
+from imbalanced_torch._hyperparameters import listed
 from imbalanced_torch._rows import n_rows, row_shape
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -156,8 +157,8 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
         unknown = classes[found] != part
         if unknown.any():
             raise ValueError(
-                f"y has labels that are not in {source}: {np.unique(part[unknown]).tolist()}. The classes are "
-                f"{classes.tolist()}."
+                f"y has labels that are not in {source}: {listed(np.unique(part[unknown]))}. The classes are "
+                f"{listed(classes)}."
             )
         codes[start : start + _CHUNK] = found
     return codes
