@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
@@ -23,12 +23,20 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._callbacks import Stopping, copied
+from imbalanced_torch._constraints import check_constraints, warn_of_few_rows
 from imbalanced_torch._criterion import resolve_criterion
+from imbalanced_torch._foreign_words import VALUES
 from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
 from imbalanced_torch._holdout import by_user, stratified
-from imbalanced_torch._hyperparameters import labels_of, parameters_of, same
+from imbalanced_torch._hyperparameters import accepted_by, labels_of, listed, plain, same
 from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
-from imbalanced_torch._keywords import check_keywords, check_names
+from imbalanced_torch._keywords import (
+    PREFIXES,
+    check_keywords,
+    check_names,
+    constructor_parameters,
+    nested_parameters,
+)
 from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._persistence import Loaded, as_in_a_file, described, restored_on_error, stage_of
@@ -255,68 +263,123 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
 
     # Parameters
 
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return sorted(constructor_parameters(cls, ImbalancedNetClassifier)[0])
+
+    @classmethod
+    def _takes_keywords(cls) -> bool:
+        """Whether `module__*` and the like can be given: a derived class may take no **kwargs."""
+        return constructor_parameters(cls, ImbalancedNetClassifier)[1]
+
+    def _named(self) -> dict[str, Any]:
+        """Return the values of the parameters that the constructors of the class and its bases name."""
+        kwargs = self._kwargs  # a derived class may name one of them, and pass it on
+        return {name: kwargs[name] if name in kwargs else getattr(self, name) for name in self._get_param_names()}
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name, with those of the net's parts that were set."""
-        return {**self._kwargs, **super().get_params(deep=deep)}
+        """Return the parameters by name, with those of the net's parts that were set.
+
+        Of a derived class whose constructor passes **kwargs on these are its own and those of this class.
+        """
+        named = self._named()
+        params = {**(self._kwargs if self._takes_keywords() else {}), **named}
+        if deep:
+            for name, (_, _, value) in nested_parameters(named).items():
+                params.setdefault(name, value)
+        return params
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name. An unknown name raises ValueError.
 
-        `prior_correction` and `decision` take effect at once, the others in the next `fit`.
+        `prior_correction` and `decision` take effect at once, the others in the next `fit`. An object whose parameter
+        is set, as by `sampling__ratio`, is copied first.
         """
-        named = super().get_params(deep=False)
+        named, parts = self._named(), PREFIXES if self._takes_keywords() else ()
         # The objects that `sampling__ratio` and the like will belong to, which may come in this very call.
-        objects = {name: params.get(name, named[name]) for name in _MAY_BE_OBJECTS}
-        known = {*named, *(f"{name}__{key}" for name, thing in objects.items() for key in parameters_of(thing))}
-        check_names(params.keys() - self._kwargs.keys(), known, self.net_class, {**named, **params})
+        values = {name: params.get(name, value) for name, value in named.items()}
+        nested = {name: owner for name, owner in nested_parameters(values).items() if name not in named}
+        settled = {name for name in self._kwargs if parts and name.partition("__")[0] not in _MAY_BE_OBJECTS}
+        check_names(params.keys() - settled, {*named, *nested}, self.net_class, values, parts)
+        changed = {name: value for name, value in params.items() if name in named}
+        for owner in {nested[name][0] for name in params if name in nested}:
+            own = {} if owner in params else self._part(owner)
+            own |= {nested[name][1]: params[name] for name in params if name in nested and nested[name][0] == owner}
+            changed[owner] = copy.deepcopy(values[owner]).set_params(**own)
+
         matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
         before = self._resolved_prediction() if matters else None
-        super().set_params(**{name: value for name, value in params.items() if name in known})
-        self._kwargs.update({name: value for name, value in params.items() if name not in known})
+        self._kwargs = {
+            name: value
+            for name, value in self._kwargs.items()
+            if not name.startswith(tuple(f"{other}__" for other in changed if other in _MAY_BE_OBJECTS))
+        }
+        self._set(changed)
+        self._kwargs.update({name: params[name] for name in params if name not in named and name not in nested})
         after = self._resolved_prediction() if matters else None
         if after is not None and uncorrected(after) and not uncorrected(before):
             warn_uncorrected(after, self.decision, self.net_.criterion_, self.classes_, stacklevel=2)
         return self
 
+    def _set(self, named: Mapping[str, Any]) -> None:
+        for name, value in named.items():
+            if name in self._kwargs:
+                self._kwargs[name] = value
+            if name not in self._kwargs or hasattr(self, name):
+                setattr(self, name, value)
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy with the same parameters, also where a derived class fixes some of its base's."""
+        if type(self).__init__ is ImbalancedNetClassifier.__init__:
+            return super().__sklearn_clone__()
+        params = {name: clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        own = accepted_by(type(self).__init__)
+        copied_self = type(self)(**{name: value for name, value in params.items() if name in own})
+        named = self._get_param_names()
+        if self._takes_keywords():
+            copied_self._kwargs = {name: params[name] for name in self._kwargs}
+        copied_self._set({name: params[name] for name in named})
+        for name in ("_metadata_request", "_skl_callbacks"):  # of scikit-learn's own, which clones have too
+            if name in vars(self):
+                setattr(copied_self, name, copy.deepcopy(getattr(self, name)))
+        return copied_self
+
+    def _with_parameters(self, name: str) -> Any:
+        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`."""
+        value, own = getattr(self, name), self._part(name)
+        return copy.deepcopy(value).set_params(**own) if own else value
+
+    def _number(self, name: str) -> Any:
+        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8."""
+        return plain(getattr(self, name))
+
     def _part(self, prefix: str) -> dict[str, Any]:
         """Return the parameters that were set for one part of the net."""
         return {
-            name.removeprefix(prefix + "__"): value
+            name.removeprefix(prefix + "__"): plain(value)
             for name, value in self._kwargs.items()
             if name.startswith(prefix + "__")
         }
 
     def _check_parameters(self) -> None:
         if self._kwargs:
-            check_names(self._kwargs, super().get_params(deep=False), self.net_class, vars(self))
-        check_scalar(self.max_epochs, "max_epochs", numbers.Integral, min_val=1)
-        check_scalar(self.n_iter_no_change, "n_iter_no_change", numbers.Integral, min_val=1)
-        check_scalar(
-            self.validation_fraction,
-            "validation_fraction",
-            numbers.Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
-        check_scalar(self.tol, "tol", numbers.Real, min_val=0)
-        sizes = {"batch_size": self.batch_size}
-        sizes |= {name: size for name, size in self._kwargs.items() if name.endswith("__batch_size")}
-        for name, size in sizes.items():
-            if not isinstance(size, numbers.Integral) or isinstance(size, bool) or (size < 1 and size != -1):
-                raise ValueError(
-                    f"{name} must be an int of at least 1, or -1 for all rows in one batch; it is {size!r}."
-                )
-        if not (
-            isinstance(self.early_stopping, bool | np.bool_)
-            or (isinstance(self.early_stopping, str) and self.early_stopping == "auto")
-        ):
-            raise ValueError(f'early_stopping must be True, False or "auto"; it is {self.early_stopping!r}.')
-        if not isinstance(self.lr, numbers.Real | torch.Tensor):
-            raise TypeError(f"lr must be a number; it is {self.lr!r}.")
+            objects = {name: getattr(self, name) for name in _MAY_BE_OBJECTS}
+            base = constructor_parameters(ImbalancedNetClassifier, ImbalancedNetClassifier)[0]
+            known = {*base, *self._get_param_names(), *nested_parameters(objects)}
+            check_names(self._kwargs, known, self.net_class, vars(self))
+        check_constraints({**vars(self), **self._kwargs})
+        self._check_lr()
+        try:
+            check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                f"random_state must be None, an int in [0, 2**32) or a numpy RandomState; it is "
+                f"{listed(self.random_state)}: {error}"
+            ) from error
         if not callable(self.optimizer):
             raise TypeError(
                 f"optimizer must be a torch optimizer class such as torch.optim.Adam; it is {self.optimizer!r}."
+                f"{_advice('optimizer', self.optimizer)}"
             )
         if self.train_split is not None and not callable(self.train_split):
             raise TypeError(
@@ -325,8 +388,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             )
         items = self.callbacks if isinstance(self.callbacks, list) else []
         callbacks = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in items]
-        listed = isinstance(self.callbacks, list) and all(isinstance(item, Callback | type) for item in callbacks)
-        if not (self.callbacks is None or listed or (isinstance(self.callbacks, str) and self.callbacks == "disable")):
+        fits = isinstance(self.callbacks, list) and all(isinstance(item, Callback | type) for item in callbacks)
+        if not (self.callbacks is None or fits or (isinstance(self.callbacks, str) and self.callbacks == "disable")):
             raise TypeError(
                 'callbacks must be None, a list of skorch callbacks or pairs (name, callback), or "disable"; it is '
                 f"{self.callbacks!r}."
@@ -334,7 +397,10 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         self._check_device()
         check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
         for prefix in ("iterator_train", "iterator_valid"):
-            check_keywords(prefix, self._kwargs.get(prefix, DataLoader), self._part(prefix))
+            iterator = self._kwargs.get(prefix, DataLoader)
+            if not callable(iterator):
+                raise TypeError(f"{prefix} must be a class such as torch.utils.data.DataLoader; it is {iterator!r}.")
+            check_keywords(prefix, iterator, self._part(prefix))
         own_order = orders_rows(self._part("iterator_train"))
         if own_order and (self.sampling is not None or self.epoch_size is not None):
             other = "sampling" if self.sampling is not None else "epoch_size"
@@ -343,14 +409,29 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
                 "rows. Leave one of them out."
             )
 
+    def _learning_rate(self) -> Any:
+        return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)
+
+    def _check_lr(self) -> None:
+        lr = self.lr
+        if isinstance(lr, torch.Tensor) and lr.numel() == 1 and lr.is_floating_point():
+            lr = lr.item()
+        if not isinstance(lr, numbers.Real) or isinstance(lr, bool | np.bool_):
+            raise TypeError(f"lr must be a number; it is {listed(self.lr)}.{_advice('lr', lr)}")
+        if not lr >= 0:
+            raise ValueError(f"lr must be a number of at least 0; it is {self.lr!r}.")
+
     def _check_device(self) -> None:
         if self.device is None:  # where skorch's accelerate mix-in decides
             return
         try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, TypeError, AssertionError) as error:
+            if torch.empty(0, device=self.device).is_meta:
+                raise ValueError("tensors there have no values")
+        except (RuntimeError, TypeError, AssertionError, ValueError, OverflowError) as error:
+            advice = _advice("device", self.device)
             raise ValueError(
-                f'device must be one that this torch has, such as "cpu"; it is {self.device!r}: {error}'
+                f'device must be one that this torch has, such as "cpu"; it is {self.device!r}'
+                f"{'.' + advice if advice else f': {error}'}"
             ) from error
 
     # Training
@@ -413,8 +494,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             classes = check_classes(classes)
         elif classes is not None and not np.array_equal(check_classes(classes), self.classes_):
             raise ValueError(
-                f"classes must be the same in every call to partial_fit; they were {self.classes_.tolist()}, now "
-                f"{check_classes(classes).tolist()}."
+                f"classes must be the same in every call to partial_fit; they were {listed(self.classes_)}, now "
+                f"{listed(check_classes(classes))}."
             )
         else:
             classes = self.classes_
@@ -469,15 +550,16 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
 
         # Which of them each epoch sees, what they weigh, and when.
         schedule = self._schedule(continues=chunk or net is not None)
+        warn_of_few_rows(self.epoch_size, self.batch_size, len(classes))
         remedy = Remedy(
-            self.class_weight,
-            self.sampling,
+            self._with_parameters("class_weight"),
+            self._with_parameters("sampling"),
             codes,
             training.sample_weight,
             classes,
-            epoch_size=self.epoch_size,
-            batch_size=self._kwargs.get("iterator_train__batch_size", self.batch_size),
-            drop_last=self._kwargs.get("iterator_train__drop_last", False),
+            epoch_size=self._number("epoch_size"),
+            batch_size=self._part("iterator_train").get("batch_size", self._number("batch_size")),
+            drop_last=self._part("iterator_train").get("drop_last", False),
             known=not orders_rows(self._part("iterator_train")),
             scheduled=schedule is not None,
             generator=torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before)),
@@ -493,8 +575,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             net = self._make_net(training, classes, seed)
         stopping = None
         if stop:
-            plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.max_epochs)
-            stopping = Stopping(self.n_iter_no_change, self.tol, after=plain_epochs)
+            plain_epochs = 0 if schedule is None else schedule.first_to_keep(self._number("max_epochs"))
+            stopping = Stopping(self._number("n_iter_no_change"), float(self.tol), after=plain_epochs)
         stage = remedy.at(1.0)
         training.weight_scale = stage.weight_scale
         class_prior = stage.exposure.class_prior
@@ -514,7 +596,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             if continues:
                 self._check_continues(net)
             net.learn_with(stage, prediction, stopping)
-            net.max_epochs = 1 if chunk else self.max_epochs
+            net.max_epochs = 1 if chunk else self._number("max_epochs")
             stream = sub_seed(seed, _TRAINING, epochs_before)
             if self._draws_globally(X):
                 reseed(stream)
@@ -535,7 +617,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         return self
 
     def _schedule(self, continues: bool) -> Schedule | None:
-        schedule = resolve_schedule(self.schedule)
+        schedule = resolve_schedule(self._with_parameters("schedule"))
         if schedule is None:
             return None
         if self.class_weight is None and self.sampling is None:
@@ -548,7 +630,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
                 f"schedule={self.schedule!r} plans the epochs of one fit; partial_fit and warm_start can't go on with "
                 "it. Set schedule=None."
             )
-        schedule.first_to_keep(self.max_epochs)  # raises if it does not fit
+        schedule.first_to_keep(self._number("max_epochs"))  # raises if it does not fit
         return schedule
 
     @staticmethod
@@ -560,11 +642,11 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
                 check_classification_targets(y)  # warns that y may be a regression's
             if classes is not None and not np.array_equal(found, classes):
                 raise ValueError(
-                    f"warm_start needs the classes of the first fit, {classes.tolist()}; y has {found.tolist()}."
+                    f"warm_start needs the classes of the first fit, {listed(classes)}; y has {listed(found)}."
                 )
             classes = found
         if len(classes) < 2:
-            raise ValueError(f"y must have at least two classes to tell apart; it has one class: {classes.tolist()}.")
+            raise ValueError(f"y must have at least two classes to tell apart; it has one class: {listed(classes)}.")
         return classes
 
     @staticmethod
@@ -572,11 +654,11 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         """Check the rows of each class to train on, shape (K,), against those of positive weight."""
         lost = (training == 0) & (weighted > 0)
         if lost.any():
-            raise ValueError(f"train_split leaves no row to train on for the classes {classes[lost].tolist()}.")
+            raise ValueError(f"train_split leaves no row to train on for the classes {listed(classes[lost])}.")
         if (weighted > 0).sum() == 1:
             warnings.warn(
-                f"sample_weight is positive in rows of one class only, {classes[weighted > 0].tolist()} of "
-                f"{classes.tolist()}: the net learns to predict that class for every row.",
+                f"sample_weight is positive in rows of one class only, {listed(classes[weighted > 0])} of "
+                f"{listed(classes)}: the net learns to predict that class for every row.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -598,7 +680,10 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         )
 
     def _allow_nan(self) -> bool:
-        return bool(getattr(self.module, "allow_nan", False))
+        module = self.module
+        while isinstance(module, partial):
+            module = module.func
+        return bool(getattr(module, "allow_nan", False))
 
     def _stops_early(self, n: int) -> bool:
         if isinstance(self.callbacks, str) and self.callbacks == "disable":
@@ -647,7 +732,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         if not callable(module):
             raise TypeError(
                 "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is "
-                f"{module!r}."
+                f"{module!r}.{_advice('module', module)}"
             )
         shape = row_shape(training.source)
         if shape is None:  # a Dataset tells by its first rows
@@ -665,23 +750,26 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     def _make_net(self, training: TrainingRows, classes: np.ndarray, seed: int) -> ImbalancedNet:
         module: Any = MLP if self.module is None else self.module
         schedule, counts = training.schedule, training.remedy.row_counts
-        stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self.max_epochs))
+        stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self._number("max_epochs")))
         criterion = resolve_criterion(self.criterion, len(classes), self._part("criterion"))
         criterion.set_classes(stage.class_weight, stage.class_counts)
         parts = {
-            name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
+            name: value
+            for name, value in self._kwargs.items()
+            if not name.startswith(("module__", "criterion__", *(f"{name}__" for name in _MAY_BE_OBJECTS)))
         }
-        parts |= {f"module__{name}": value for name, value in self._module_parameters(training, len(classes)).items()}
+        parameters = self._module_parameters(training, len(classes))
+        parts |= {f"module__{name}": value for name, value in parameters.items()}
         if module is MLP:
             parts.setdefault("module__seed", sub_seed(seed, _INIT))
         X, codes = training.first_batch()
         net = self.net_class(
-            **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
+            **{name: copied(value) if name.startswith("callbacks") else plain(value) for name, value in parts.items()},
             module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
             criterion=criterion,
             optimizer=self.optimizer,
-            lr=self.lr,
-            batch_size=self.batch_size,
+            lr=self._learning_rate(),
+            batch_size=self._number("batch_size"),
             train_split=None,
             callbacks=copied(self.callbacks),
             verbose=self.verbose,
@@ -693,6 +781,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             example=(X, codes, partial(self._hint_of_ints, training)),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
+        net.inferred_ = {name: size for name, size in parameters.items() if f"module__{name}" not in self._kwargs}
         with nullcontext() if not self._draws_globally(training.source) else seeded(sub_seed(seed, _INIT)):
             net.initialize()
         if schedule is not None and schedule.retrains_head:
@@ -729,11 +818,12 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         for name in [name for name in vars(net) if name.startswith("iterator_") and "__" in name]:
             delattr(net, name)
         iterators = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **self._kwargs}
-        net.__dict__.update({name: value for name, value in iterators.items() if name.startswith("iterator_")})
-        net.batch_size, net.verbose = self.batch_size, self.verbose
-        if net.lr != self.lr:
-            net.set_params(lr=self.lr)
-            net.lr = self.lr
+        net.__dict__.update({name: plain(value) for name, value in iterators.items() if name.startswith("iterator_")})
+        net.batch_size, net.verbose = self._number("batch_size"), self.verbose
+        lr = self._learning_rate()
+        if net.lr != lr:
+            net.set_params(lr=lr)
+            net.lr = lr
 
     # Prediction
 
@@ -983,3 +1073,9 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
 def _called(criterion: list[Any]) -> str:
     name, parameters = criterion
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items() if key != 'reduction')})"
+
+
+def _advice(name: str, value: Any) -> str:
+    """Return what to pass instead of a word of another package, or nothing."""
+    sentence = VALUES.get(name, {}).get(value.lower()) if isinstance(value, str) else None
+    return f" {sentence}" if sentence else ""

@@ -6,12 +6,17 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from functools import lru_cache
+from itertools import islice
+from numbers import Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from imbalanced_torch._foreign_words import VALUES
+
 Choice = TypeVar("Choice")
+#: Entries of a list that a message shows.
+_SHOWN = 10
 
 
 class Parameters:
@@ -37,10 +42,52 @@ def parameters_of(thing: Any) -> dict[str, Any]:
     return thing.get_params() if hasattr(thing, "get_params") and not isinstance(thing, type) else {}
 
 
-@lru_cache(maxsize=128)
 def accepted_by(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a class or function; raise TypeError or ValueError where nothing is known about it."""
+    """Return the parameters of a class or function; raise TypeError or ValueError where nothing is known about it.
+
+    Not cached: a cache would keep what users pass, and all that a partial or a closure holds, alive.
+    """
     return inspect.signature(target).parameters
+
+
+def plain(value: Any) -> Any:
+    """Return a number of numpy's, or a list or tuple of them, as Python's: sums of int8's overflow."""
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
+    if isinstance(value, np.floating):
+        return float(value)
+    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
+
+
+def number(value: Any) -> float | None:
+    """Return a real number as Python's float; None for anything else, bools and ints beyond floats included."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def listed(values: Any) -> str:
+    """Return the text of a value for a message; of a long list, array, set or dict the beginning and the length."""
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            return repr(values) if values.size <= _SHOWN else f"an array of shape {values.shape}"
+        values = labels_of(values)
+    if not isinstance(values, list | tuple | set | frozenset | dict):
+        return repr(values)
+    if not values:
+        return repr(values)
+    first: list[Any] = list(islice(values.items() if isinstance(values, dict) else values, _SHOWN))
+    if isinstance(values, dict):
+        shown = [f"{listed(plain(key))}: {listed(plain(value))}" for key, value in first]
+    else:
+        shown = [listed(plain(value)) for value in first]
+        shown[-1] += "," * (isinstance(values, tuple) and len(values) == 1)
+    more = [f"... ({len(values)} in all)"] if len(values) > _SHOWN else []
+    left, right = "()" if isinstance(values, tuple) else "[]" if isinstance(values, list) else "{}"
+    return left + ", ".join(shown + more) + right
 
 
 def same(one: Any, other: Any) -> bool:
@@ -64,7 +111,8 @@ def choose(name: str, word: str, choices: Mapping[str, Choice], meant: Mapping[s
     if word in choices:
         return choices[word]
     other = (meant or {}).get(word.lower())
-    hint = f" Did you mean {other!r}?" if other else did_you_mean(word, choices)
+    foreign = VALUES.get(name, {}).get(word.lower())
+    hint = f" {foreign}" if foreign else f" Did you mean {other!r}?" if other else did_you_mean(word, choices)
     raise ValueError(f"{name} must be one of the words {sorted(choices)}; it is {word!r}.{hint}")
 
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
+from imbalanced_torch._hyperparameters import listed
 from imbalanced_torch._rows import n_rows, row_shape
 from imbalanced_torch._values import check_format, check_numbers, kind, named, native, readable
 
@@ -240,8 +241,8 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
             unknown = np.ones(len(part), dtype=bool)
         if unknown.any():
             raise ValueError(
-                f"y has labels that are not in {source}: {np.unique(part[unknown]).tolist()}. The classes are "
-                f"{classes.tolist()}."
+                f"y has labels that are not in {source}: {listed(np.unique(part[unknown]))}. The classes are "
+                f"{listed(classes)}."
             )
         codes[start : start + _CHUNK] = found
     return codes

@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
 from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
 from imbalanced_torch._global_state import noted_interrupts, seeded, sub_seed
-from imbalanced_torch._hyperparameters import accepted_by
-from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
+from imbalanced_torch._hyperparameters import accepted_by, listed
+from imbalanced_torch._keywords import blamed_on
+from imbalanced_torch._module import INPUTS, check_logits, first, last_layer, reset_linear
 from imbalanced_torch._persistence import Loaded, load, read_history, restored_on_error, save
 from imbalanced_torch._pickles import Versioned
 from imbalanced_torch._prediction import Prediction
@@ -98,6 +99,8 @@ class ImbalancedNet(Versioned, NeuralNet):
         #: Parts of the module and parameters that rest while the last layer is trained alone.
         self.resting_: list[torch.nn.Module] = []
         self.frozen_: list[torch.nn.Parameter] = []
+        #: Sizes that the module asks for by name, and that nobody has set.
+        self.inferred_: dict[str, int] = {}
         #: The estimator's parameters that the net was made from.
         self.origin_: dict[str, Any] = {}
         #: The shape of the rows that it was tried on.
@@ -117,7 +120,11 @@ class ImbalancedNet(Versioned, NeuralNet):
         ]
 
     def initialize_callbacks(self) -> ImbalancedNet:
-        super().initialize_callbacks()
+        for name, value in self._given("callbacks").items():
+            if name.count("__") == 1 and not (value is None or isinstance(value, Callback | type)):
+                raise TypeError(f"{name} must be a skorch callback, or None for none; it is {value!r}.")
+        with blamed_on("callbacks", self._given("callbacks"), "the callbacks"):
+            super().initialize_callbacks()
         self._check_callback_parameters()
         for _, callback in self.callbacks_:
             score_in_labels(callback, self.classes, self.positive)
@@ -133,6 +140,13 @@ class ImbalancedNet(Versioned, NeuralNet):
                     f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
                 )
 
+    def _given(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters that were given for a part of the net, by their whole names."""
+        inferred = {f"module__{name}" for name in self.inferred_}
+        return {
+            name: vars(self)[name] for name in vars(self) if name.startswith(f"{prefix}__") and name not in inferred
+        }
+
     def initialize_criterion(self) -> ImbalancedNet:
         super().initialize_criterion()
         floating = self.dtype is not None and self.dtype.is_floating_point
@@ -140,7 +154,8 @@ class ImbalancedNet(Versioned, NeuralNet):
         return self
 
     def initialize_module(self) -> ImbalancedNet:
-        super().initialize_module()
+        with blamed_on("module", self._given("module"), f"module {getattr(self.module, '__name__', self.module)}"):
+            super().initialize_module()
         if not isinstance(self.module_, torch.nn.Module):
             raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
         if not isinstance(self.module, torch.nn.Module | type):
@@ -210,9 +225,43 @@ class ImbalancedNet(Versioned, NeuralNet):
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             values = X.values() if isinstance(X, dict) else [X]
             given = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-            raise ValueError(f"module {name} can't take a batch of {given}: {error}{hint()}") from error
+            raise ValueError(f"module {name} can't take a batch of {given}: {error}{hint()}{self._who_set_what(X)}") from error
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
+
+    def _who_set_what(self, X: Any) -> str:
+        """Return what ends the error where the module can't take the rows."""
+        made_with = [f"{name}={listed(value)}" for name, value in self._given("module").items()]
+        said = [f"The module was made with {', '.join(made_with)}."] if made_with else []
+        sizes = {name: size for name, size in self.inferred_.items() if name in INPUTS}
+        if sizes and isinstance(X, torch.Tensor) and X.ndim > 2:  # a row has more than one size
+            ((name, size),) = list(sizes.items())[:1]
+            said.append(
+                f"{name}={size} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set module__{name}."
+            )
+        return f". {' '.join(said)}" if said else ""
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> ImbalancedNet:
+        given = self._given("optimizer")
+        name = getattr(self.optimizer, "__name__", self.optimizer)
+        with blamed_on("optimizer", {"lr": self.lr, **given}, f"optimizer {name}"):
+            super().initialize_optimizer(*args, **kwargs)
+            if given:
+                self._try_optimizer()
+        return self
+
+    def _try_optimizer(self) -> None:
+        """Make a step with an optimizer of torch's like ours: some parameters are looked at there only."""
+        kind = type(self.optimizer_)
+        if self.optimizer is not kind or not kind.__module__.startswith("torch.optim"):
+            return
+        if kind in (torch.optim.LBFGS, torch.optim.SparseAdam) or "optimizer__param_groups" in vars(self):
+            return
+        like = next((p for group in self.optimizer_.param_groups for p in group["params"]), torch.zeros(()))
+        tried = torch.nn.Parameter(torch.zeros(2, 2, dtype=like.dtype, device=like.device))
+        tried.grad = torch.zeros_like(tried)
+        _, kwargs = self.get_params_for_optimizer("optimizer", [("tried", tried)])
+        kind([tried], **kwargs).step()
 
     # What it learns from
 
@@ -404,6 +453,12 @@ class ImbalancedNet(Versioned, NeuralNet):
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
         if kwargs.get("collate_fn") is not None:
             kwargs["collate_fn"] = Collate(kwargs["collate_fn"])
+        part = "iterator_train" if training else "iterator_valid"
+
+        def made(*args: Any, **parameters: Any) -> Any:
+            with blamed_on(part, self._given(part), part):
+                return iterator(*args, **parameters)
+
         if training and isinstance(dataset, TrainingRows):
             batches = dataset.remedy.batches
         else:
@@ -412,13 +467,13 @@ class ImbalancedNet(Versioned, NeuralNet):
             return Loader(dataset, batches, self.device)
         if orders_rows(kwargs):  # the user's own order
             size = {} if kwargs.get("batch_sampler") else {"batch_size": batch_size}
-            return iterator(OneByOne(dataset), **size, **kwargs)
+            return made(OneByOne(dataset), **size, **kwargs)
         kwargs = {name: value for name, value in kwargs.items() if name not in (*OWN_ORDER, "drop_last")}
         if iterator is DataLoader and "collate_fn" not in kwargs:
-            return iterator(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
+            return made(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
         if "batch_sampler" in accepted:
-            return iterator(OneByOne(dataset), batch_sampler=batches, **kwargs)
-        return iterator(OneByOne(dataset), batch_size=batch_size, **kwargs)
+            return made(OneByOne(dataset), batch_sampler=batches, **kwargs)
+        return made(OneByOne(dataset), batch_size=batch_size, **kwargs)
 
     # Prediction, in codes
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label
+from imbalanced_torch._hyperparameters import by_label, listed
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         without = [label for label, share in zip(labels, given, strict=True) if share is None]
         if without:
             raise ValueError(
-                f"prior_correction must have a prior for each of the classes {labels}; it has none for {without}."
+                f"prior_correction must have a prior for each of the classes {listed(labels)}; it has none for "
+                f"{listed(without)}."
             )
         shares: Any = list(prior_correction.values())  # those of classes that this fold lacks too
     elif isinstance(prior_correction, Sequence | np.ndarray) and not isinstance(prior_correction, str):
@@ -83,27 +84,31 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
     else:
         raise TypeError(
             "prior_correction must be False, True (the class shares of the training rows), a dict from label to prior "
-            f"or an array in the order of classes_; it is {prior_correction!r}."
+            f"or an array in the order of classes_; it is {listed(prior_correction)}."
         )
     try:
         target, total = np.asarray(given, dtype=float), float(np.sum(np.asarray(shares, dtype=float)))
     except (TypeError, ValueError):
-        raise TypeError(f"prior_correction must hold a number for each class; it is {prior_correction!r}.") from None
+        raise TypeError(
+            f"prior_correction must hold a number for each class; it is {listed(prior_correction)}."
+        ) from None
     if target.shape != classes.shape:
         raise ValueError(
-            f"prior_correction must have one prior for each of the {len(labels)} classes {labels}; it has shape "
+            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has shape "
             f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
         )
     if not np.isfinite(target).all() or (np.asarray(shares, dtype=float) < 0).any():
-        raise ValueError(f"prior_correction must be finite and not negative; it is {prior_correction!r}.")
+        raise ValueError(f"prior_correction must be finite and not negative; it is {listed(prior_correction)}.")
     if not np.isclose(total, 1, rtol=0, atol=1e-4) or not target.any():
-        raise ValueError(f"prior_correction must sum to 1; it is {prior_correction!r}, which sums to {total:.6g}.")
+        raise ValueError(
+            f"prior_correction must sum to 1; it is {listed(prior_correction)}, which sums to {total:.6g}."
+        )
     return target / target.sum()
 
 
 def shown(prior: np.ndarray, classes: np.ndarray) -> str:
     """Return a prior as text, by label."""
-    return str({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
+    return listed({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
 
 
 def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarray) -> torch.Tensor:
@@ -192,7 +197,7 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
     if start.shape != rows.shape[1:] or not (start > 1e-12).all() or not np.isclose(start.sum(), 1, atol=1e-3):
         raise ValueError(
             f"prior must hold a positive share for each of the {rows.shape[1]} columns of proba and sum to 1; it is "
-            f"{start.tolist()}."
+            f"{listed(start)}."
         )
     if not isinstance(tol, Real) or not isinstance(max_iter, Integral) or tol < 0 or max_iter < 1:
         raise ValueError(f"tol must be at least 0 and max_iter at least 1; they are {tol!r} and {max_iter!r}.")

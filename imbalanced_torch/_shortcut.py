@@ -8,7 +8,6 @@ skorch's way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,13 +98,9 @@ def serves_prediction(net: Any, ours: type) -> bool:
 
 
 def _as_in(ours: type, net: Any, methods: frozenset[str]) -> bool:
-    theirs: Any = type(net)  # a class can be hashed, whatever mypy thinks
-    return _class_as_in(ours, theirs, methods) and vars(net).keys().isdisjoint(methods)
-
-
-@cache
-def _class_as_in(ours: Any, theirs: Any, methods: frozenset[str]) -> bool:
-    return all(getattr(theirs, method) is getattr(ours, method) for method in methods)
+    theirs = type(net)
+    inherited = theirs is ours or all(getattr(theirs, method) is getattr(ours, method) for method in methods)
+    return inherited and vars(net).keys().isdisjoint(methods)
 
 
 def train_epoch(net: Any, loader: Loader) -> None:

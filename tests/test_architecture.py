@@ -14,7 +14,9 @@ NUMPY, TORCH, SKLEARN = {"numpy"}, {"numpy", "torch", "scipy"}, {"numpy", "torch
 #: File -> the packages it may know. Which of our files a file may import follows: none that knows more than itself.
 KNOWS = {
     "_version": set(),
+    "_foreign_words": NUMPY,
     "_hyperparameters": NUMPY,
+    "_constraints": NUMPY,
     "_class_weight": NUMPY,
     "_keywords": NUMPY,
     "_schedule": NUMPY,
