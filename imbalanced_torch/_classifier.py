@@ -41,7 +41,14 @@ from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
 from imbalanced_torch._persistence import Loaded, as_in_a_file, described, restored_on_error, stage_of
 from imbalanced_torch._pickles import Versioned
-from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
+from imbalanced_torch._prediction import (
+    Prediction,
+    raw_scores,
+    remembered,
+    resolve_prediction,
+    uncorrected,
+    warn_uncorrected,
+)
 from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._remedy import Remedy
 from imbalanced_torch._rows import (
@@ -120,7 +127,9 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         `predict_proba`; a float is a threshold on the probability of `classes_[1]` there, and {label: number} one on
         that of the class named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true:
         {predicted: cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c,
-        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`.
+        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`. It moves
+        `predict` alone: `decision_function` stays the logits. Costs of more than 100 classes that are changed in place
+        must be set again.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
         1.0 gives every strategy as many rows, and so as many steps.
@@ -830,14 +839,15 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     def _prediction(self) -> Prediction:
         if "net_" not in vars(self):
             check_is_fitted(self)  # raises
-        return resolve_prediction(
-            self.prior_correction,
-            self.decision,
-            self.net_.criterion_,
-            self.class_prior_,
-            self.effective_prior_,
-            self.classes_,
-        )
+        criterion = self.net_.criterion_
+
+        def resolve() -> Prediction:
+            return resolve_prediction(
+                self.prior_correction, self.decision, criterion, self.class_prior_, self.effective_prior_, self.classes_
+            )
+
+        given = (self.prior_correction, self.decision)
+        return remembered(self, given, (criterion, self.exposure_, self.class_weight_, self.classes_), resolve)
 
     def _resolved_prediction(self) -> Prediction | None:
         """Return the same, or None where it would raise, which it will do at prediction."""
@@ -874,7 +884,11 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     @worker_threads()
     @torch.no_grad()
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the scores of the `decision`, whose sign (two classes) or argmax is what `predict` returns.
+        """Return the logits, whatever `decision` and `prior_correction` are.
+
+        `predict` takes their sign (two classes) or argmax where `decision` is "trained", as it is by default. Other
+        decisions move `predict` alone, as scikit-learn's FixedThresholdClassifier does: what ranks rows, draws curves
+        or calibrates with this method is the same under each of them.
 
         Parameters
         ----------
@@ -882,11 +896,19 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        array of shape (n,) for two classes, or (n, K)
-            "trained": logits. "argmax": log probabilities. "balanced": log probabilities at equal priors. Costs: minus
-            the expected costs. For two classes the score of `classes_[1]` less that of `classes_[0]`; for a threshold,
-            and for costs where either mistake costs more than the right answer, the log-odds of the probability less
-            those of the threshold.
+        array of shape (n,) for two classes, the logit of `classes_[1]` less that of `classes_[0]`, or (n, K)
+        """
+        check_is_fitted(self)
+        return raw_scores(self._logits(X)).cpu().numpy()
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label that the `decision` chooses for each row, shape (n,).
+
+        Parameters
+        ----------
+        X : as in `fit`
 
         Raises
         ------
@@ -895,17 +917,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         """
         prediction = self._prediction()
         scores = prediction.scores(self.net_.criterion_, self._logits(X)).cpu().numpy()
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the label that the `decision` chooses for each row, shape (n,).
-
-        Parameters
-        ----------
-        X : as in `fit`
-        """
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
+        return self.classes_[scores.argmax(axis=1)]
 
     @worker_threads()
     @torch.no_grad()

@@ -133,12 +133,14 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
     if matrix.shape != (len(labels), len(labels)):
         raise ValueError(
             "decision as costs must have a row for each true and a column for each predicted class of "
-            f"{listed(labels)}, shape {(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack a class, pass a nested "
-            "dict {true: {predicted: cost}}."
+            f"{listed(labels)}, shape {(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack "
+            "a class, pass a nested dict {true: {predicted: cost}}."
         )
     if not np.isfinite(matrix).all():
         raise ValueError(f"decision as costs must be finite; it is {listed(matrix.tolist())}.")
-    more = matrix - np.diag(matrix)[:, None]  # the level of a row changes no decision
+    if np.abs(matrix).max() > 1e300:  # room for differences and sums; the scale changes no decision
+        matrix = matrix * 2.0**-30
+    more = matrix - np.diag(matrix)[:, None]  # nor does the level of a row
     if not (more > 0).any():
         raise ValueError(
             "decision as costs must have a mistake that costs more than the right answer in its row (gains are "
@@ -155,12 +157,15 @@ def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any
     for label, row in zip(labels, rows, strict=True):
         if not isinstance(row, Mapping):
             raise TypeError(
-                f"decision as costs must be a nested dict {{true: {{predicted: cost}}}}; for {label!r} it is {listed(row)}."
+                "decision as costs must be a nested dict {true: {predicted: cost}}; for "
+                f"{label!r} it is {listed(row)}."
             )
-        matrix.append(by_label(f"decision[{label!r}]", {label: 0.0, **row}, classes, missing=[None] * len(labels)))
+        row = row if label in row or label in list(row) else {label: 0.0, **row}
+        matrix.append(by_label(f"decision[{label!r}]", row, classes, missing=[None] * len(labels)))
     without = [(labels[c], labels[k]) for c, row in enumerate(matrix) for k, cost in enumerate(row) if cost is None]
     if without:
         raise ValueError(
-            f"decision as costs must have a cost for every mistake (true, predicted); it has none for {listed(without)}."
+            "decision as costs must have a cost for every mistake (true, predicted); it has none for "
+            f"{listed(without)}."
         )
     return matrix

@@ -121,20 +121,39 @@ def labels_of(classes: np.ndarray) -> list[Any]:
     return list(classes) if classes.dtype.kind == "M" else classes.tolist()
 
 
+#: Stands for a number that a dict does not have.
+_MISSING = object()
+
+
 def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing: Iterable[Any]) -> list[Any]:
     """Return the numbers of a dict keyed by label in the order of `classes`, with `missing` where a class has no entry.
 
     A key that is no class is an error only if some class has no entry: a fold may lack a class.
     """
     labels = labels_of(classes)
-    # By equality, not by hash: a date of pandas and one of numpy are equal but hash apart.
-    keys = {position: key for key in numbers for position, label in enumerate(labels) if label == key}
-    unknown = [key for key in numbers if key not in labels]
-    if unknown and len(keys) < len(labels):
-        # Where classes are ints from 0 on and all keys are words, labels have been encoded on their way here.
-        encoded = classes.dtype.kind in "iu" and labels == list(range(len(labels)))
-        hint = ""
-        if encoded and all(isinstance(key, str) for key in numbers):
-            hint = " A meta-estimator such as VotingClassifier encodes y as these: use them as keys inside of it."
-        raise ValueError(f"{name} has keys that are not classes of y: {unknown}. The classes are {labels}.{hint}")
-    return [numbers[keys[i]] if i in keys else default for i, default in enumerate(missing)]
+    numbers_of = [numbers.get(label, _MISSING) for label in labels]
+    without = [position for position, number in enumerate(numbers_of) if number is _MISSING]
+    if without:
+        known = set(labels)
+        rest = [key for key in numbers if key not in known]
+        # By equality where hashes have found nothing: a date of pandas and one of numpy are equal but hash apart.
+        for position in without:
+            for key in rest:
+                if labels[position] == key:
+                    numbers_of[position] = numbers[key]
+        if any(number is _MISSING for number in numbers_of):
+            unknown = [key for key in rest if key not in labels]
+            if unknown:
+                raise ValueError(
+                    f"{name} has keys that are not classes of y: {listed(unknown)}. The classes are "
+                    f"{listed(labels)}.{_hint_of_codes(numbers, classes)}"
+                )
+    return [default if number is _MISSING else number for number, default in zip(numbers_of, missing, strict=True)]
+
+
+def _hint_of_codes(numbers: Mapping[Any, Any], classes: np.ndarray) -> str:
+    """Return what to say where classes are ints from 0 on and keys are words: a meta-estimator has encoded y."""
+    encoded = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
+    if not encoded or not all(isinstance(key, str) for key in numbers):
+        return ""
+    return " A meta-estimator such as VotingClassifier encodes y as these: use them as keys inside of it."

@@ -225,7 +225,9 @@ class ImbalancedNet(Versioned, NeuralNet):
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             values = X.values() if isinstance(X, dict) else [X]
             given = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-            raise ValueError(f"module {name} can't take a batch of {given}: {error}{hint()}{self._who_set_what(X)}") from error
+            raise ValueError(
+                f"module {name} can't take a batch of {given}: {error}{hint()}{self._who_set_what(X)}"
+            ) from error
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
 

@@ -94,8 +94,8 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         ) from None
     if target.shape != classes.shape:
         raise ValueError(
-            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has shape "
-            f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
+            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has "
+            f"shape {target.shape}. Where a fold may lack a class, pass a dict from label to prior."
         )
     if not np.isfinite(target).all() or (np.asarray(shares, dtype=float) < 0).any():
         raise ValueError(f"prior_correction must be finite and not negative; it is {listed(prior_correction)}.")
@@ -125,7 +125,9 @@ def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarr
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 14 (2002).
     """
-    return torch.log_softmax(log_proba + torch.as_tensor(log_ratio(trained, target)).to(log_proba), dim=1)
+    ratio = torch.as_tensor(log_ratio(trained, target)).to(log_proba)
+    corrected = torch.log_softmax(log_proba + ratio, dim=1)
+    return torch.where(ratio > -torch.inf, corrected.clamp_min(torch.finfo(corrected.dtype).min), corrected)
 
 
 def log_ratio(trained: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -165,8 +167,9 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
 
     Raises
     ------
-    ValueError
-        If `proba` or `prior` do not hold probabilities, or a class has a prior of 0.
+    ValueError, TypeError
+        If `proba` or `prior` do not hold probabilities, a class has a prior of 0, or `tol` or `max_iter` are not what
+        they must be.
 
     Warns
     -----
@@ -199,8 +202,14 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
             f"prior must hold a positive share for each of the {rows.shape[1]} columns of proba and sum to 1; it is "
             f"{listed(start)}."
         )
-    if not isinstance(tol, Real) or not isinstance(max_iter, Integral) or tol < 0 or max_iter < 1:
-        raise ValueError(f"tol must be at least 0 and max_iter at least 1; they are {tol!r} and {max_iter!r}.")
+    if not isinstance(tol, Real) or isinstance(tol, bool | np.bool_):
+        raise TypeError(f"tol must be a number of at least 0; it is {tol!r}.")
+    if not 0 <= tol < np.inf:
+        raise ValueError(f"tol must be a finite number of at least 0; it is {tol!r}.")
+    if not isinstance(max_iter, Integral) or isinstance(max_iter, bool | np.bool_):
+        raise TypeError(f"max_iter must be an int of at least 1; it is {max_iter!r}.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be an int of at least 1; it is {max_iter!r}.")
     likelihoods = rows / start
     shares = start / start.sum()
     for _ in range(max_iter):

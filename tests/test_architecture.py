@@ -9,7 +9,8 @@ import pytest
 import imbalanced_torch
 
 FOLDER = Path(imbalanced_torch.__file__).parent
-NUMPY, TORCH, SKLEARN = {"numpy"}, {"numpy", "torch", "scipy"}, {"numpy", "torch", "scipy", "sklearn", "skorch"}
+NUMPY, TORCH = {"numpy"}, {"numpy", "torch", "scipy"}
+SKLEARN = {*TORCH, "sklearn", "skorch", "joblib"}
 
 #: File -> the packages it may know. Which of our files a file may import follows: none that knows more than itself.
 KNOWS = {
@@ -43,6 +44,7 @@ KNOWS = {
     "_pickles": SKLEARN,
     "_persistence": SKLEARN,
     "_net": SKLEARN,
+    "_label_scores": SKLEARN,
     "_tuned_offset": SKLEARN,
     "_classifier": SKLEARN,
     "__init__": SKLEARN,
