@@ -18,8 +18,7 @@ from imbalanced_torch._remedy import CombinedRemedyWarning
 from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
 from imbalanced_torch._schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule
 from imbalanced_torch._tuned_offset import TunedOffsetClassifierCV
-
-__version__ = "0.1.0.dev0"
+from imbalanced_torch._version import __version__ as __version__
 
 __all__ = [
     "AsymmetricLoss",

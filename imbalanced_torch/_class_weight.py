@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbalanced_torch._hyperparameters import Parameters, by_label, choose
+from imbalanced_torch._hyperparameters import Parameters, by_label, choose, listed, number
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 
@@ -66,11 +66,13 @@ class EffectiveNumber(Parameters):
                 f"it is {n:.4g}. "
                 "Scale sample_weight up, or pass EffectiveNumber(beta=...)."
             )
-        beta: Any = max(0.0, (n - 1) / n) if self.beta is None else self.beta
-        if not isinstance(beta, int | float | np.floating) or not 0 <= beta < 1:
+        beta = number(self.beta)
+        if self.beta is not None and (beta is None or not 0 <= beta < 1):
             raise ValueError(f"beta must be in [0, 1); it is {self.beta!r}.")
         with np.errstate(divide="ignore"):  # beta = 0: log(0) = -inf, and 1 - 0^n = 1 as it should be
-            effective = -np.expm1(counts * np.log(beta))
+            # By 1 / n, as (n - 1) / n is 1 from n = 9e15 on.
+            log_beta = np.log1p(-min(1.0, 1 / n)) if beta is None else np.log(beta)
+            effective = -np.expm1(counts * log_beta)
         return _mean_one(1 / effective, counts)
 
 
@@ -111,7 +113,7 @@ def resolve_class_weight(class_weight: Any, classes: np.ndarray) -> ClassWeighti
     raise TypeError(
         f"class_weight must be None, one of the words {sorted(SCHEMES)}, EffectiveNumber(...), a dict from label to "
         "weight, "
-        f"an array in the order of classes_ or a callable from counts to weights; it is {class_weight!r}."
+        f"an array in the order of classes_ or a callable from counts to weights; it is {listed(class_weight)}."
     )
 
 
@@ -144,10 +146,10 @@ def class_weights(
     bad = ~np.isfinite(weights) | (weights < 0)
     if bad.any():
         by_class = dict(zip(classes[bad].tolist(), weights[bad].tolist(), strict=True))
-        raise ValueError(f"class_weight must be finite and not negative; it is {by_class}.")
+        raise ValueError(f"class_weight must be finite and not negative; it is {listed(by_class)}.")
     if not weights[present].any():
         raise ValueError(
-            f"class_weight must be positive for some class of y; for the classes {classes[present].tolist()} all are 0."
+            f"class_weight must be positive for some class of y; for the classes {listed(classes[present])} all are 0."
         )
     weights[present] = _mean_one(weights[present], seen_counts[present])
     return weights
@@ -156,10 +158,10 @@ def class_weights(
 def _numbers(weights: Any, classes: np.ndarray) -> np.ndarray:
     numbers = np.asarray(weights)
     if numbers.dtype.kind not in "iufb":
-        raise TypeError(f"class_weight must hold a number for each class; it holds {weights!r}.")
+        raise TypeError(f"class_weight must hold a number for each class; it holds {listed(weights)}.")
     if numbers.shape != classes.shape:
         raise ValueError(
-            f"class_weight must have one weight for each of the {len(classes)} classes {classes.tolist()}; it has "
+            f"class_weight must have one weight for each of the {len(classes)} classes {listed(classes)}; it has "
             f"shape {numbers.shape}. "
             "Where a fold may lack a class, pass a dict from label to weight."
         )

@@ -8,33 +8,58 @@ import numbers
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from skorch.helper import SliceDataset
-from skorch.utils import to_numpy
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._callbacks import Stopping, copied
+from imbalanced_torch._constraints import check_constraints, warn_of_few_rows
 from imbalanced_torch._criterion import resolve_criterion
+from imbalanced_torch._foreign_words import VALUES
 from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
 from imbalanced_torch._holdout import by_user, stratified
-from imbalanced_torch._hyperparameters import parameters_of, same
-from imbalanced_torch._input import check_sample_weight, check_X, check_y, encode
-from imbalanced_torch._keywords import check_keywords, check_names
+from imbalanced_torch._hyperparameters import accepted_by, labels_of, listed, plain, same
+from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._keywords import (
+    PREFIXES,
+    check_keywords,
+    check_names,
+    constructor_parameters,
+    nested_parameters,
+)
 from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
 from imbalanced_torch._net import ImbalancedNet, orders_rows
-from imbalanced_torch._prediction import Prediction, resolve_prediction, uncorrected, warn_uncorrected
-from imbalanced_torch._prior import Exposure
+from imbalanced_torch._persistence import Loaded, as_in_a_file, described, restored_on_error, stage_of
+from imbalanced_torch._pickles import Versioned
+from imbalanced_torch._prediction import (
+    Prediction,
+    raw_scores,
+    remembered,
+    resolve_prediction,
+    uncorrected,
+    warn_uncorrected,
+)
+from imbalanced_torch._prior import Exposure, shown
 from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._rows import Rows, TrainingRows, codes_and_weights, resolve_dtype, row_shape
+from imbalanced_torch._rows import (
+    Rows,
+    TrainingRows,
+    check_fits,
+    ints_in,
+    resolve_dtype,
+    row_shape,
+    shape_of_rows,
+)
 from imbalanced_torch._schedule import Schedule, resolve_schedule
 from imbalanced_torch._streams import class_counts
 
@@ -55,7 +80,7 @@ def _gradients() -> Iterator[None]:
         yield
 
 
-class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
+class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     """A neural net for imbalanced classes, with `class_weight` and `sampling` as scikit-learn hyperparameters.
 
     Weights, samplers and thresholds mostly move the decision point; how well the net ranks hardly moves. The plain net,
@@ -102,7 +127,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         `predict_proba`; a float is a threshold on the probability of `classes_[1]` there, and {label: number} one on
         that of the class named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true:
         {predicted: cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c,
-        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`.
+        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`. It moves
+        `predict` alone: `decision_function` stays the logits. Costs of more than 100 classes that are changed in place
+        must be set again.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
         1.0 gives every strategy as many rows, and so as many steps.
@@ -139,7 +166,9 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         1 prints a line for each epoch.
     **kwargs
         Parameters of the net's parts, as in skorch: `module__*`, `criterion__*`, `optimizer__*`, `iterator_train__*`,
-        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. `criterion__weight`,
+        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. A collate function in
+        `iterator_train__collate_fn` makes the batches of validation and prediction too, unless
+        `iterator_valid__collate_fn` does. `criterion__weight`,
         `criterion__pos_weight` and `criterion__reduction` are not for users.
 
     Attributes
@@ -243,68 +272,123 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
     # Parameters
 
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return sorted(constructor_parameters(cls, ImbalancedNetClassifier)[0])
+
+    @classmethod
+    def _takes_keywords(cls) -> bool:
+        """Whether `module__*` and the like can be given: a derived class may take no **kwargs."""
+        return constructor_parameters(cls, ImbalancedNetClassifier)[1]
+
+    def _named(self) -> dict[str, Any]:
+        """Return the values of the parameters that the constructors of the class and its bases name."""
+        kwargs = self._kwargs  # a derived class may name one of them, and pass it on
+        return {name: kwargs[name] if name in kwargs else getattr(self, name) for name in self._get_param_names()}
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name, with those of the net's parts that were set."""
-        return {**self._kwargs, **super().get_params(deep=deep)}
+        """Return the parameters by name, with those of the net's parts that were set.
+
+        Of a derived class whose constructor passes **kwargs on these are its own and those of this class.
+        """
+        named = self._named()
+        params = {**(self._kwargs if self._takes_keywords() else {}), **named}
+        if deep:
+            for name, (_, _, value) in nested_parameters(named).items():
+                params.setdefault(name, value)
+        return params
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name. An unknown name raises ValueError.
 
-        `prior_correction` and `decision` take effect at once, the others in the next `fit`.
+        `prior_correction` and `decision` take effect at once, the others in the next `fit`. An object whose parameter
+        is set, as by `sampling__ratio`, is copied first.
         """
-        named = super().get_params(deep=False)
+        named, parts = self._named(), PREFIXES if self._takes_keywords() else ()
         # The objects that `sampling__ratio` and the like will belong to, which may come in this very call.
-        objects = {name: params.get(name, named[name]) for name in _MAY_BE_OBJECTS}
-        known = {*named, *(f"{name}__{key}" for name, thing in objects.items() for key in parameters_of(thing))}
-        check_names(params.keys() - self._kwargs.keys(), known, self.net_class, {**named, **params})
+        values = {name: params.get(name, value) for name, value in named.items()}
+        nested = {name: owner for name, owner in nested_parameters(values).items() if name not in named}
+        settled = {name for name in self._kwargs if parts and name.partition("__")[0] not in _MAY_BE_OBJECTS}
+        check_names(params.keys() - settled, {*named, *nested}, self.net_class, values, parts)
+        changed = {name: value for name, value in params.items() if name in named}
+        for owner in {nested[name][0] for name in params if name in nested}:
+            own = {} if owner in params else self._part(owner)
+            own |= {nested[name][1]: params[name] for name in params if name in nested and nested[name][0] == owner}
+            changed[owner] = copy.deepcopy(values[owner]).set_params(**own)
+
         matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
         before = self._resolved_prediction() if matters else None
-        super().set_params(**{name: value for name, value in params.items() if name in known})
-        self._kwargs.update({name: value for name, value in params.items() if name not in known})
+        self._kwargs = {
+            name: value
+            for name, value in self._kwargs.items()
+            if not name.startswith(tuple(f"{other}__" for other in changed if other in _MAY_BE_OBJECTS))
+        }
+        self._set(changed)
+        self._kwargs.update({name: params[name] for name in params if name not in named and name not in nested})
         after = self._resolved_prediction() if matters else None
         if after is not None and uncorrected(after) and not uncorrected(before):
             warn_uncorrected(after, self.decision, self.net_.criterion_, self.classes_, stacklevel=2)
         return self
 
+    def _set(self, named: Mapping[str, Any]) -> None:
+        for name, value in named.items():
+            if name in self._kwargs:
+                self._kwargs[name] = value
+            if name not in self._kwargs or hasattr(self, name):
+                setattr(self, name, value)
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy with the same parameters, also where a derived class fixes some of its base's."""
+        if type(self).__init__ is ImbalancedNetClassifier.__init__:
+            return super().__sklearn_clone__()
+        params = {name: clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        own = accepted_by(type(self).__init__)
+        copied_self = type(self)(**{name: value for name, value in params.items() if name in own})
+        named = self._get_param_names()
+        if self._takes_keywords():
+            copied_self._kwargs = {name: params[name] for name in self._kwargs}
+        copied_self._set({name: params[name] for name in named})
+        for name in ("_metadata_request", "_skl_callbacks"):  # of scikit-learn's own, which clones have too
+            if name in vars(self):
+                setattr(copied_self, name, copy.deepcopy(getattr(self, name)))
+        return copied_self
+
+    def _with_parameters(self, name: str) -> Any:
+        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`."""
+        value, own = getattr(self, name), self._part(name)
+        return copy.deepcopy(value).set_params(**own) if own else value
+
+    def _number(self, name: str) -> Any:
+        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8."""
+        return plain(getattr(self, name))
+
     def _part(self, prefix: str) -> dict[str, Any]:
         """Return the parameters that were set for one part of the net."""
         return {
-            name.removeprefix(prefix + "__"): value
+            name.removeprefix(prefix + "__"): plain(value)
             for name, value in self._kwargs.items()
             if name.startswith(prefix + "__")
         }
 
     def _check_parameters(self) -> None:
         if self._kwargs:
-            check_names(self._kwargs, super().get_params(deep=False), self.net_class, vars(self))
-        check_scalar(self.max_epochs, "max_epochs", numbers.Integral, min_val=1)
-        check_scalar(self.n_iter_no_change, "n_iter_no_change", numbers.Integral, min_val=1)
-        check_scalar(
-            self.validation_fraction,
-            "validation_fraction",
-            numbers.Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
-        check_scalar(self.tol, "tol", numbers.Real, min_val=0)
-        sizes = {"batch_size": self.batch_size}
-        sizes |= {name: size for name, size in self._kwargs.items() if name.endswith("__batch_size")}
-        for name, size in sizes.items():
-            if not isinstance(size, numbers.Integral) or isinstance(size, bool) or (size < 1 and size != -1):
-                raise ValueError(
-                    f"{name} must be an int of at least 1, or -1 for all rows in one batch; it is {size!r}."
-                )
-        if not (
-            isinstance(self.early_stopping, bool | np.bool_)
-            or (isinstance(self.early_stopping, str) and self.early_stopping == "auto")
-        ):
-            raise ValueError(f'early_stopping must be True, False or "auto"; it is {self.early_stopping!r}.')
-        if not isinstance(self.lr, numbers.Real | torch.Tensor):
-            raise TypeError(f"lr must be a number; it is {self.lr!r}.")
+            objects = {name: getattr(self, name) for name in _MAY_BE_OBJECTS}
+            base = constructor_parameters(ImbalancedNetClassifier, ImbalancedNetClassifier)[0]
+            known = {*base, *self._get_param_names(), *nested_parameters(objects)}
+            check_names(self._kwargs, known, self.net_class, vars(self))
+        check_constraints({**vars(self), **self._kwargs})
+        self._check_lr()
+        try:
+            check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                f"random_state must be None, an int in [0, 2**32) or a numpy RandomState; it is "
+                f"{listed(self.random_state)}: {error}"
+            ) from error
         if not callable(self.optimizer):
             raise TypeError(
                 f"optimizer must be a torch optimizer class such as torch.optim.Adam; it is {self.optimizer!r}."
+                f"{_advice('optimizer', self.optimizer)}"
             )
         if self.train_split is not None and not callable(self.train_split):
             raise TypeError(
@@ -313,8 +397,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             )
         items = self.callbacks if isinstance(self.callbacks, list) else []
         callbacks = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in items]
-        listed = isinstance(self.callbacks, list) and all(isinstance(item, Callback | type) for item in callbacks)
-        if not (self.callbacks is None or listed or (isinstance(self.callbacks, str) and self.callbacks == "disable")):
+        fits = isinstance(self.callbacks, list) and all(isinstance(item, Callback | type) for item in callbacks)
+        if not (self.callbacks is None or fits or (isinstance(self.callbacks, str) and self.callbacks == "disable")):
             raise TypeError(
                 'callbacks must be None, a list of skorch callbacks or pairs (name, callback), or "disable"; it is '
                 f"{self.callbacks!r}."
@@ -322,7 +406,10 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self._check_device()
         check_keywords("optimizer", self.optimizer, self._part("optimizer"), extra=["param_groups"])
         for prefix in ("iterator_train", "iterator_valid"):
-            check_keywords(prefix, self._kwargs.get(prefix, DataLoader), self._part(prefix))
+            iterator = self._kwargs.get(prefix, DataLoader)
+            if not callable(iterator):
+                raise TypeError(f"{prefix} must be a class such as torch.utils.data.DataLoader; it is {iterator!r}.")
+            check_keywords(prefix, iterator, self._part(prefix))
         own_order = orders_rows(self._part("iterator_train"))
         if own_order and (self.sampling is not None or self.epoch_size is not None):
             other = "sampling" if self.sampling is not None else "epoch_size"
@@ -331,14 +418,29 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 "rows. Leave one of them out."
             )
 
+    def _learning_rate(self) -> Any:
+        return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)
+
+    def _check_lr(self) -> None:
+        lr = self.lr
+        if isinstance(lr, torch.Tensor) and lr.numel() == 1 and lr.is_floating_point():
+            lr = lr.item()
+        if not isinstance(lr, numbers.Real) or isinstance(lr, bool | np.bool_):
+            raise TypeError(f"lr must be a number; it is {listed(self.lr)}.{_advice('lr', lr)}")
+        if not lr >= 0:
+            raise ValueError(f"lr must be a number of at least 0; it is {self.lr!r}.")
+
     def _check_device(self) -> None:
         if self.device is None:  # where skorch's accelerate mix-in decides
             return
         try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, TypeError, AssertionError) as error:
+            if torch.empty(0, device=self.device).is_meta:
+                raise ValueError("tensors there have no values")
+        except (RuntimeError, TypeError, AssertionError, ValueError, OverflowError) as error:
+            advice = _advice("device", self.device)
             raise ValueError(
-                f'device must be one that this torch has, such as "cpu"; it is {self.device!r}: {error}'
+                f'device must be one that this torch has, such as "cpu"; it is {self.device!r}'
+                f"{'.' + advice if advice else f': {error}'}"
             ) from error
 
     # Training
@@ -398,11 +500,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if net is None:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            classes = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            classes = check_classes(classes)
+        elif classes is not None and not np.array_equal(check_classes(classes), self.classes_):
             raise ValueError(
-                f"classes must be the same in every call to partial_fit; they were {self.classes_.tolist()}, now "
-                f"{np.unique(classes).tolist()}."
+                f"classes must be the same in every call to partial_fit; they were {listed(self.classes_)}, now "
+                f"{listed(check_classes(classes))}."
             )
         else:
             classes = self.classes_
@@ -439,15 +541,17 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if weights is not None and not weights.all():
             kept = np.flatnonzero(weights)
             y, weights = y[kept], weights[kept]
-        dtype = resolve_dtype(self.dtype, X, self.device) if net is None else net.dtype
-        rows = Rows(X, kept, encode(y, classes, "classes"), weights, dtype)
+        collate = self._kwargs.get("iterator_train__collate_fn")
+        rows = Rows(X, kept, encode(y, classes, "classes"), weights, collate=collate)
+        dtype = rows.dtype = resolve_dtype(self.dtype, rows, self.device) if net is None else net.dtype
+        check_fits(X, dtype, getattr(self, "feature_names_in_", None))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         epochs_before = 0 if net is None else len(net.history)
 
         # Which rows to learn from: nothing below sees the held-out rows.
         stop = not chunk and self._stops_early(len(rows))
         positions, validation = (None, None) if chunk else self._split(rows, y, classes, seed, stop)
-        training = TrainingRows(X, *rows.select(positions), dtype)
+        training = TrainingRows(X, *rows.select(positions), dtype, collate)
         codes: Any = training.codes
         counts = class_counts(codes, len(classes))
         if not chunk:
@@ -455,15 +559,16 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
         # Which of them each epoch sees, what they weigh, and when.
         schedule = self._schedule(continues=chunk or net is not None)
+        warn_of_few_rows(self.epoch_size, self.batch_size, len(classes))
         remedy = Remedy(
-            self.class_weight,
-            self.sampling,
+            self._with_parameters("class_weight"),
+            self._with_parameters("sampling"),
             codes,
             training.sample_weight,
             classes,
-            epoch_size=self.epoch_size,
-            batch_size=self._kwargs.get("iterator_train__batch_size", self.batch_size),
-            drop_last=self._kwargs.get("iterator_train__drop_last", False),
+            epoch_size=self._number("epoch_size"),
+            batch_size=self._part("iterator_train").get("batch_size", self._number("batch_size")),
+            drop_last=self._part("iterator_train").get("drop_last", False),
             known=not orders_rows(self._part("iterator_train")),
             scheduled=schedule is not None,
             generator=torch.Generator().manual_seed(sub_seed(seed, _SAMPLING, epochs_before)),
@@ -479,8 +584,8 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             net = self._make_net(training, classes, seed)
         stopping = None
         if stop:
-            plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.max_epochs)
-            stopping = Stopping(self.n_iter_no_change, self.tol, after=plain_epochs)
+            plain_epochs = 0 if schedule is None else schedule.first_to_keep(self._number("max_epochs"))
+            stopping = Stopping(self._number("n_iter_no_change"), float(self.tol), after=plain_epochs)
         stage = remedy.at(1.0)
         training.weight_scale = stage.weight_scale
         class_prior = stage.exposure.class_prior
@@ -500,7 +605,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             if continues:
                 self._check_continues(net)
             net.learn_with(stage, prediction, stopping)
-            net.max_epochs = 1 if chunk else self.max_epochs
+            net.max_epochs = 1 if chunk else self._number("max_epochs")
             stream = sub_seed(seed, _TRAINING, epochs_before)
             if self._draws_globally(X):
                 reseed(stream)
@@ -512,6 +617,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.n_iter_ = len(net.history)
         self.best_epoch_ = stopping.best_epoch_ if stopping is not None and stopping.best_epoch_ else self.n_iter_
+        net.best_epoch_ = self.best_epoch_
         if schedule is not None:
             stage = remedy.at(net.history[self.best_epoch_ - 1, "remedy_strength"])
             net.be_at(stage)
@@ -520,7 +626,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _schedule(self, continues: bool) -> Schedule | None:
-        schedule = resolve_schedule(self.schedule)
+        schedule = resolve_schedule(self._with_parameters("schedule"))
         if schedule is None:
             return None
         if self.class_weight is None and self.sampling is None:
@@ -533,7 +639,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 f"schedule={self.schedule!r} plans the epochs of one fit; partial_fit and warm_start can't go on with "
                 "it. Set schedule=None."
             )
-        schedule.first_to_keep(self.max_epochs)  # raises if it does not fit
+        schedule.first_to_keep(self._number("max_epochs"))  # raises if it does not fit
         return schedule
 
     @staticmethod
@@ -545,11 +651,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
                 check_classification_targets(y)  # warns that y may be a regression's
             if classes is not None and not np.array_equal(found, classes):
                 raise ValueError(
-                    f"warm_start needs the classes of the first fit, {classes.tolist()}; y has {found.tolist()}."
+                    f"warm_start needs the classes of the first fit, {listed(classes)}; y has {listed(found)}."
                 )
             classes = found
         if len(classes) < 2:
-            raise ValueError(f"y must have at least two classes to tell apart; it has one class: {classes.tolist()}.")
+            raise ValueError(f"y must have at least two classes to tell apart; it has one class: {listed(classes)}.")
         return classes
 
     @staticmethod
@@ -557,11 +663,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """Check the rows of each class to train on, shape (K,), against those of positive weight."""
         lost = (training == 0) & (weighted > 0)
         if lost.any():
-            raise ValueError(f"train_split leaves no row to train on for the classes {classes[lost].tolist()}.")
+            raise ValueError(f"train_split leaves no row to train on for the classes {listed(classes[lost])}.")
         if (weighted > 0).sum() == 1:
             warnings.warn(
-                f"sample_weight is positive in rows of one class only, {classes[weighted > 0].tolist()} of "
-                f"{classes.tolist()}: the net learns to predict that class for every row.",
+                f"sample_weight is positive in rows of one class only, {listed(classes[weighted > 0])} of "
+                f"{listed(classes)}: the net learns to predict that class for every row.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -583,7 +689,10 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _allow_nan(self) -> bool:
-        return bool(getattr(self.module, "allow_nan", False))
+        module = self.module
+        while isinstance(module, partial):
+            module = module.func
+        return bool(getattr(module, "allow_nan", False))
 
     def _stops_early(self, n: int) -> bool:
         if isinstance(self.callbacks, str) and self.callbacks == "disable":
@@ -603,6 +712,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
             def make_rows(X: Any, labels: Any) -> Rows:
                 X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
+                check_fits(X, rows.dtype, getattr(self, "feature_names_in_", None))
                 return Rows(X, codes=encode(check_y(self, labels, X), classes, "the training data"), dtype=rows.dtype)
 
             positions, validation = by_user(self.train_split, rows, y, make_rows)
@@ -631,11 +741,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         if not callable(module):
             raise TypeError(
                 "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is "
-                f"{module!r}."
+                f"{module!r}.{_advice('module', module)}"
             )
-        shape = row_shape(training.X)
-        if shape is None:  # a Dataset tells by its first row
-            shape = row_shape(to_numpy(training.batch([0])[0]))
+        shape = row_shape(training.source)
+        if shape is None:  # a Dataset tells by its first rows
+            shape = shape_of_rows(training.first_batch()[0])
         if isinstance(shape, Mapping):
             if self.module is None:
                 raise ValueError(
@@ -649,23 +759,26 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _make_net(self, training: TrainingRows, classes: np.ndarray, seed: int) -> ImbalancedNet:
         module: Any = MLP if self.module is None else self.module
         schedule, counts = training.schedule, training.remedy.row_counts
-        stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self.max_epochs))
+        stage = training.remedy.at(1.0 if schedule is None else schedule.strength(0, self._number("max_epochs")))
         criterion = resolve_criterion(self.criterion, len(classes), self._part("criterion"))
         criterion.set_classes(stage.class_weight, stage.class_counts)
         parts = {
-            name: value for name, value in self._kwargs.items() if not name.startswith(("module__", "criterion__"))
+            name: value
+            for name, value in self._kwargs.items()
+            if not name.startswith(("module__", "criterion__", *(f"{name}__" for name in _MAY_BE_OBJECTS)))
         }
-        parts |= {f"module__{name}": value for name, value in self._module_parameters(training, len(classes)).items()}
+        parameters = self._module_parameters(training, len(classes))
+        parts |= {f"module__{name}": value for name, value in parameters.items()}
         if module is MLP:
             parts.setdefault("module__seed", sub_seed(seed, _INIT))
-        X, target = training.batch(range(min(2, len(training))))
+        X, codes = training.first_batch()
         net = self.net_class(
-            **{name: copied(value) if name.startswith("callbacks") else value for name, value in parts.items()},
+            **{name: copied(value) if name.startswith("callbacks") else plain(value) for name, value in parts.items()},
             module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
             criterion=criterion,
             optimizer=self.optimizer,
-            lr=self.lr,
-            batch_size=self.batch_size,
+            lr=self._learning_rate(),
+            batch_size=self._number("batch_size"),
             train_split=None,
             callbacks=copied(self.callbacks),
             verbose=self.verbose,
@@ -674,16 +787,23 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
             positive=None if len(classes) > 2 else classes[int(counts[1] <= counts[0])],  # the rarer
             dtype=training.dtype,
             seed=seed,
-            example=(X, codes_and_weights(target)[0]),
+            example=(X, codes, partial(self._hint_of_ints, training)),
             start_prior=None if isinstance(module, nn.Module) else stage.start_prior,
         )
-        with nullcontext() if not self._draws_globally(training.X) else seeded(sub_seed(seed, _INIT)):
+        net.inferred_ = {name: size for name, size in parameters.items() if f"module__{name}" not in self._kwargs}
+        with nullcontext() if not self._draws_globally(training.source) else seeded(sub_seed(seed, _INIT)):
             net.initialize()
         if schedule is not None and schedule.retrains_head:
             last_layer(net.module_)  # raises now rather than at the switch
-        net.example = None
         net.origin_ = self._origin()
         return net
+
+    def _hint_of_ints(self, training: TrainingRows) -> str:
+        """Return what to say of ints that became floats, as the module can't take those."""
+        ints = [] if training.dtype is None or not training.dtype.is_floating_point else ints_in(training.source)
+        dtype = str(training.dtype).removeprefix("torch.")
+        into = f"ints, which dtype={self.dtype!r} turns into {dtype}; dtype=None passes them on."
+        return f". {', '.join(ints)} {'holds' if len(ints) == 1 else 'hold'} {into}" if ints else ""
 
     def _origin(self) -> dict[str, Any]:
         """Return the parameters that a trained net can't change."""
@@ -707,25 +827,27 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         for name in [name for name in vars(net) if name.startswith("iterator_") and "__" in name]:
             delattr(net, name)
         iterators = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **self._kwargs}
-        net.__dict__.update({name: value for name, value in iterators.items() if name.startswith("iterator_")})
-        net.batch_size, net.verbose = self.batch_size, self.verbose
-        if net.lr != self.lr:
-            net.set_params(lr=self.lr)
-            net.lr = self.lr
+        net.__dict__.update({name: plain(value) for name, value in iterators.items() if name.startswith("iterator_")})
+        net.batch_size, net.verbose = self._number("batch_size"), self.verbose
+        lr = self._learning_rate()
+        if net.lr != lr:
+            net.set_params(lr=lr)
+            net.lr = lr
 
     # Prediction
 
     def _prediction(self) -> Prediction:
         if "net_" not in vars(self):
             check_is_fitted(self)  # raises
-        return resolve_prediction(
-            self.prior_correction,
-            self.decision,
-            self.net_.criterion_,
-            self.class_prior_,
-            self.effective_prior_,
-            self.classes_,
-        )
+        criterion = self.net_.criterion_
+
+        def resolve() -> Prediction:
+            return resolve_prediction(
+                self.prior_correction, self.decision, criterion, self.class_prior_, self.effective_prior_, self.classes_
+            )
+
+        given = (self.prior_correction, self.decision)
+        return remembered(self, given, (criterion, self.exposure_, self.class_weight_, self.classes_), resolve)
 
     def _resolved_prediction(self) -> Prediction | None:
         """Return the same, or None where it would raise, which it will do at prediction."""
@@ -736,9 +858,23 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         X = check_X(self, X, reset=False, allow_nan=self._allow_nan())
-        logits = self.net_.logits(Rows(X, dtype=self.net_.dtype), ordinary=bool(self._part("iterator_valid")))
+        check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
+        collates = [name for name in self._kwargs if name.startswith("iterator_") and name.endswith("__collate_fn")]
+        rows = Rows(X, dtype=self.net_.dtype, collate=self._kwargs[collates[-1]] if collates else None)
+        try:
+            logits = self.net_.logits(rows, ordinary=bool(collates or self._part("iterator_valid")))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            shape = None if collates else getattr(self.net_, "row_shape_", None)  # a collate function takes any shape
+            other = rows.other_than(shape)
+            if other is None:
+                raise
+            raise ValueError(
+                f"X has rows of shape {other}, but {type(self).__name__} was fitted on rows of shape {shape}."
+            ) from error
         if not math.isfinite(logits.sum().item()) and not torch.isfinite(logits).all():
             bad = ~torch.isfinite(logits)
+            if not self._allow_nan() and (fault := rows.not_finite()):
+                raise ValueError(fault)
             raise ValueError(
                 f"the module returns nan or infinite logits for {int(bad.reshape(len(bad), -1).any(dim=1).sum())} of "
                 f"{len(bad)} rows; X may be far out of the range of training."
@@ -748,7 +884,11 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
     @worker_threads()
     @torch.no_grad()
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the scores of the `decision`, whose sign (two classes) or argmax is what `predict` returns.
+        """Return the logits, whatever `decision` and `prior_correction` are.
+
+        `predict` takes their sign (two classes) or argmax where `decision` is "trained", as it is by default. Other
+        decisions move `predict` alone, as scikit-learn's FixedThresholdClassifier does: what ranks rows, draws curves
+        or calibrates with this method is the same under each of them.
 
         Parameters
         ----------
@@ -756,11 +896,19 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        array of shape (n,) for two classes, or (n, K)
-            "trained": logits. "argmax": log probabilities. "balanced": log probabilities at equal priors. Costs: minus
-            the expected costs. For two classes the score of `classes_[1]` less that of `classes_[0]`; for a threshold,
-            and for costs where either mistake costs more than the right answer, the log-odds of the probability less
-            those of the threshold.
+        array of shape (n,) for two classes, the logit of `classes_[1]` less that of `classes_[0]`, or (n, K)
+        """
+        check_is_fitted(self)
+        return raw_scores(self._logits(X)).cpu().numpy()
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label that the `decision` chooses for each row, shape (n,).
+
+        Parameters
+        ----------
+        X : as in `fit`
 
         Raises
         ------
@@ -769,17 +917,7 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         """
         prediction = self._prediction()
         scores = prediction.scores(self.net_.criterion_, self._logits(X)).cpu().numpy()
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the label that the `decision` chooses for each row, shape (n,).
-
-        Parameters
-        ----------
-        X : as in `fit`
-        """
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
+        return self.classes_[scores.argmax(axis=1)]
 
     @worker_threads()
     @torch.no_grad()
@@ -832,14 +970,107 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         return self.net_.history
 
     def save_params(self, *args: Any, **kwargs: Any) -> None:
-        """Save weights, optimizer or history of the fitted net: `f_params`, `f_optimizer`, `f_history` as in skorch."""
+        """Save weights, optimizer or history of the fitted net.
+
+        The files of one call are one unit. They are written beside the old ones and reach the disk before the first of
+        these is replaced. So a full disk or the end of the process leaves either the old files, or files with which
+        `load_params` finds the whole new unit; at worst (another call for each file, as skorch's Checkpoint makes) it
+        says that they come from different saves. What could not be put in place then stays beside, under names that end
+        in ".new". Open files, pipes and devices are written to as they are, before the others are put in place.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history : path or file open for writing, default=None
+            As in skorch; `f_criterion` is needed for a criterion with parameters of its own.
+        use_safetensors : bool, default=False
+            Whether to write safetensors, which hold tensors alone and so no optimizer.
+        **kwargs
+            `f_*` for other modules of the net.
+
+        Raises
+        ------
+        OSError, TypeError, ValueError
+            If an argument is not what it must be or can't be written.
+        """
         check_is_fitted(self)
         self.net_.save_params(*args, **kwargs)
 
     def load_params(self, *args: Any, **kwargs: Any) -> None:
-        """Load what `save_params` saved into a fitted estimator of the same shape."""
+        """Load what `save_params` saved; predictions are then those of the estimator that was saved.
+
+        This estimator must be fitted, with a module of the same shape and the same `criterion`, on the same classes in
+        the same shares (`classes_`, `class_prior_`), for it is these that probabilities are corrected to.
+        `class_weight_`, `sampled_prior_` and `effective_prior_` come with the weights; `n_iter_` and `best_epoch_` come
+        with the history. On any error the estimator is as it was. To carry over a whole estimator, pickle it; to load
+        weights into another one without these checks, use `net_.load_params`.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history : path or file open for reading, default=None
+            Of one call of `save_params`, all or some. Files that skorch wrote are not checked for classes and priors.
+        checkpoint : skorch's Checkpoint, default=None
+            Names the files that are not given.
+        use_safetensors : bool, default=False
+            Whether the files are safetensors.
+        **kwargs
+            `f_*` for other modules of the net.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If a file is damaged or something else, if files come from different saves, or if they don't fit.
+        """
         check_is_fitted(self)
-        self.net_.load_params(*args, **kwargs)
+        net, history = self.net_, self.net_.history
+        with restored_on_error(net), self._unchanged_on_error():
+            net.loaded_ = None
+            net.load_params(*args, **kwargs)
+            loaded, net.loaded_ = net.loaded_, None
+            best_epoch = None
+            if loaded is not None:
+                self._check_loaded(loaded)
+                if any(part.removesuffix("_") in net._modules for part in loaded.parts):
+                    self._learned_as(loaded)
+                    best_epoch = loaded.mark["best_epoch"]
+            if net.history is not history:
+                self.n_iter_ = len(net.history)
+                self.best_epoch_ = net.best_epoch_ = min(best_epoch or self.n_iter_, self.n_iter_)
+
+    def _check_loaded(self, loaded: Loaded) -> None:
+        """Raise for files of an estimator whose probabilities mean something else."""
+        must = f"{loaded.argument} must come from an estimator"
+        classes, criterion = labels_of(self.classes_), described(self.net_.criterion_.criterion)
+        stage = stage_of(loaded.mark)
+        if loaded.mark["classes"] != as_in_a_file(classes):
+            raise ValueError(f"{must} of the classes {classes}; {loaded.where!r} has {loaded.mark['classes']}.")
+        if loaded.mark["criterion"] != as_in_a_file(criterion):
+            raise ValueError(
+                f"{must} with the criterion {_called(criterion)}; {loaded.where!r} has "
+                f"{_called(loaded.mark['criterion'])}."
+            )
+        if stage is None:
+            return
+        prior = stage.exposure.class_prior
+        # Rows that are held out of the same data may change a class by one.
+        off = np.abs(prior - self.class_prior_).max() * min(stage.exposure.n_rows, self.exposure_.n_rows)
+        if off > 1:
+            raise ValueError(
+                f"{must} with the class prior {shown(self.class_prior_, self.classes_)}, which probabilities are "
+                f"corrected to; {loaded.where!r} has {shown(prior, self.classes_)}. Fit on the same rows, or pickle "
+                "the estimator instead."
+            )
+
+    def _learned_as(self, loaded: Loaded) -> None:
+        """Take over under which weights and shares of classes the net has learned."""
+        stage = stage_of(loaded.mark)
+        if stage is not None:
+            self.net_.be_at(stage)
+            self.exposure_, self.class_weight_ = stage.exposure, stage.class_weight
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__({"_kwargs": {}, **state})
 
     def __sklearn_is_fitted__(self) -> bool:
         return "net_" in vars(self)
@@ -849,3 +1080,14 @@ class ImbalancedNetClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self._allow_nan()
         return tags
+
+
+def _called(criterion: list[Any]) -> str:
+    name, parameters = criterion
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items() if key != 'reduction')})"
+
+
+def _advice(name: str, value: Any) -> str:
+    """Return what to pass instead of a word of another package, or nothing."""
+    sentence = VALUES.get(name, {}).get(value.lower()) if isinstance(value, str) else None
+    return f" {sentence}" if sentence else ""

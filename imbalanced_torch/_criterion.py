@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 
 from imbalanced_torch._hooks import call_is_hooked
-from imbalanced_torch._hyperparameters import accepted_by, choose
+from imbalanced_torch._hyperparameters import accepted_by, choose, listed
 from imbalanced_torch._keywords import check_keywords
 from imbalanced_torch._logits import every_logit, log_odds
 from imbalanced_torch._losses import LOSSES, RowLoss
@@ -270,7 +270,7 @@ def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: 
         fits = log_proba.shape == (len(codes), n_classes) and bool(
             torch.allclose(log_proba.exp().sum(dim=1), torch.ones(()).to(log_proba), atol=1e-3)
         )
-        given = f"shape {tuple(log_proba.shape)}, {log_proba.exp().tolist()}"
+        given = f"shape {tuple(log_proba.shape)}, {listed(log_proba.exp().tolist())}"
     except (AttributeError, TypeError, RuntimeError, IndexError) as error:
         fits, given = False, str(error)
     if not fits:

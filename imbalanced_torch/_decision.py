@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label, choose, labels_of
+from imbalanced_torch._hyperparameters import by_label, choose, labels_of, listed
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
 #: by the class prior, which is the same as making all classes equally frequent.
@@ -101,7 +101,7 @@ def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
         if len(decision) != 1 or not codes:
             raise ValueError(
                 "decision as a dict must be the threshold of one class, {label: number}, or costs, {true: {predicted: "
-                f"cost}}}}; it is {decision!r}. The classes are {classes.tolist()}."
+                f"cost}}}}; it is {listed(decision)}. The classes are {listed(classes)}."
             )
         return _threshold(next(iter(decision.values())), codes[0], classes)
     if isinstance(decision, Sequence | np.ndarray):
@@ -113,7 +113,7 @@ def _threshold(threshold: Any, code: int, classes: np.ndarray) -> Decision:
     labels = classes.tolist()
     if len(labels) != 2:
         raise ValueError(
-            f"decision as a threshold serves two classes; y has {len(labels)}: {labels}. Pass costs, "
+            f"decision as a threshold serves two classes; y has {len(labels)}: {listed(labels)}. Pass costs, "
             '"balanced", or tune an offset for each class with TunedOffsetClassifierCV.'
         )
     if isinstance(threshold, np.ndarray) and threshold.ndim == 0:
@@ -129,20 +129,22 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
     try:
         matrix = np.asarray(costs, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"decision as costs must hold numbers, as many in each row; it is {costs!r}.") from None
+        raise TypeError(f"decision as costs must hold numbers, as many in each row; it is {listed(costs)}.") from None
     if matrix.shape != (len(labels), len(labels)):
         raise ValueError(
-            f"decision as costs must have a row for each true and a column for each predicted class of {labels}, shape "
-            f"{(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack a class, pass a nested "
-            "dict {true: {predicted: cost}}."
+            "decision as costs must have a row for each true and a column for each predicted class of "
+            f"{listed(labels)}, shape {(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack "
+            "a class, pass a nested dict {true: {predicted: cost}}."
         )
     if not np.isfinite(matrix).all():
-        raise ValueError(f"decision as costs must be finite; it is {matrix.tolist()}.")
-    more = matrix - np.diag(matrix)[:, None]  # the level of a row changes no decision
+        raise ValueError(f"decision as costs must be finite; it is {listed(matrix.tolist())}.")
+    if np.abs(matrix).max() > 1e300:  # room for differences and sums; the scale changes no decision
+        matrix = matrix * 2.0**-30
+    more = matrix - np.diag(matrix)[:, None]  # nor does the level of a row
     if not (more > 0).any():
         raise ValueError(
             "decision as costs must have a mistake that costs more than the right answer in its row (gains are "
-            f"negative); it is {matrix.tolist()}."
+            f"negative); it is {listed(matrix.tolist())}."
         )
     return LeastCost(more)
 
@@ -155,12 +157,15 @@ def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any
     for label, row in zip(labels, rows, strict=True):
         if not isinstance(row, Mapping):
             raise TypeError(
-                f"decision as costs must be a nested dict {{true: {{predicted: cost}}}}; for {label!r} it is {row!r}."
+                "decision as costs must be a nested dict {true: {predicted: cost}}; for "
+                f"{label!r} it is {listed(row)}."
             )
-        matrix.append(by_label(f"decision[{label!r}]", {label: 0.0, **row}, classes, missing=[None] * len(labels)))
+        row = row if label in row or label in list(row) else {label: 0.0, **row}
+        matrix.append(by_label(f"decision[{label!r}]", row, classes, missing=[None] * len(labels)))
     without = [(labels[c], labels[k]) for c, row in enumerate(matrix) for k, cost in enumerate(row) if cost is None]
     if without:
         raise ValueError(
-            f"decision as costs must have a cost for every mistake (true, predicted); it has none for {without}."
+            "decision as costs must have a cost for every mistake (true, predicted); it has none for "
+            f"{listed(without)}."
         )
     return matrix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -13,9 +14,11 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
+from imbalanced_torch._hyperparameters import listed
 from imbalanced_torch._rows import n_rows, row_shape
+from imbalanced_torch._values import check_format, check_numbers, kind, named, native, readable
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: Labels that are turned into codes at once.
@@ -29,7 +32,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     """
     if not reset and _is_as_in_fit(estimator, X, allow_nan):
         return X
-    finite: Any = "allow-nan" if allow_nan else True
+    finite = not allow_nan
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
             vars(estimator).pop(name, None)
@@ -40,19 +43,23 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     elif isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
         if not X:
             raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
-        checked = {
-            key: _numeric(f"X[{key!r}]", check_array, values, ensure_2d=False, ensure_all_finite=finite)
-            for key, values in X.items()
-        }
+        checked = {key: _entry(f"X[{key!r}]", values, finite) for key, values in X.items()}
         lengths = {key: len(values) for key, values in checked.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
+    elif isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and "
+            "what it does as batch_size, sampling and iterator_train__*."
+        )
     else:
-        X = X.detach().cpu() if isinstance(X, torch.Tensor) else X
         check = partial(validate_data, estimator)
         checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
     if n_rows(checked) == 0:
         raise ValueError("X must have at least one row; it has none.")
+    for name, shape in named(row_shape(checked)).items():
+        if shape is not None and 0 in shape:
+            raise ValueError(f"{name} must have at least one value in each row; its rows are of shape {shape}.")
     if reset:
         estimator.row_shape_ = row_shape(checked)
     elif None not in (row_shape(checked), estimator.row_shape_) and row_shape(checked) != estimator.row_shape_:
@@ -77,33 +84,60 @@ def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
 
 
 def _sum(X: np.ndarray) -> float:
-    return torch.from_numpy(X).sum().item() if X.flags.writeable and X.flags.c_contiguous else X.sum()
+    try:
+        return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
+    except ValueError:  # strides that torch does not take
+        return X.sum()
+
+
+def _entry(name: str, values: Any, finite: Any) -> np.ndarray:
+    """Return one entry of a dict as an array."""
+    values = readable(name, values)
+    if np.ndim(values) == 0:
+        raise ValueError(
+            f"{name} must hold a value for each row; it is one value. A dict of one row has lists of length 1."
+        )
+    return _numeric(name, check_array, values, ensure_2d=False, ensure_all_finite=finite, input_name=name)
 
 
 def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -> Any:
     """Return what scikit-learn's check makes of the values, as numbers."""
+    values = readable(name, values)
+    check_numbers(name, values, words=True)
     try:
         checked = check(values, allow_nd=True, **kwargs)
         if checked.dtype.kind == "O":  # a table of mixed types, which scikit-learn lets through
             checked = check_array(
                 checked, dtype=np.float64, allow_nd=True, ensure_all_finite=kwargs["ensure_all_finite"]
             )
-        return checked
-    except ValueError as error:
-        if "convert string" not in str(error) and "arrays of bytes/strings" not in str(error):
+    except (ValueError, TypeError, OverflowError) as error:
+        text = str(error)
+        if "convert string" in text or "arrays of bytes/strings" in text:
+            raise ValueError(
+                f"{name} must hold numbers: {text.rstrip('.')}. Encode categories first, for example with a "
+                "ColumnTransformer and OneHotEncoder in a Pipeline."
+            ) from error
+        if re.search(rf"\b{re.escape(name)}", text) or "feature names" in text:
             raise
-        raise ValueError(
-            f"{name} must hold numbers: {str(error).rstrip('.')}. Encode categories first, for example with a "
-            "ColumnTransformer and OneHotEncoder in a Pipeline."
-        ) from error
+        kinds = ValueError if isinstance(error, OverflowError) else type(error)
+        raise kinds(f"{name} must be an array of numbers: {text}") from error
+    if issparse(checked):
+        check_format(name, checked)
+    return checked
 
 
 def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
     """Return the labels as an array, shape (n,)."""
     if y is None:
-        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+        beside = " Labels in the rows of a Dataset are not read: pass them as y too." if row_shape(X) is None else ""
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.{beside}")
     if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"):  # whole numbers are labels as they are
-        y = _labels(y)
+        y = _readable_labels("y", y)
+        if np.ndim(y) > 2:
+            raise ValueError(f"y must be a 1-d array of labels; it has shape {np.shape(y)}.")
+        y = _labels("y", column_or_1d(y, warn=True))
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
     if len(y) != n_rows(X):
         raise ValueError(
             "y must have one label for each row of X; found input variables with inconsistent numbers of samples: "
@@ -112,28 +146,68 @@ def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:
     return y
 
 
-def _labels(y: Any) -> np.ndarray:
-    """Return labels of any kind as an array; raise if one is missing, or if they are no classes."""
-    y = column_or_1d(y, warn=True)
-    missing = _missing(y)
+def check_classes(classes: Any) -> np.ndarray:
+    """Return the labels that there will be, sorted, shape (K,)."""
+    labels = np.asarray(_readable_labels("classes", classes))
+    if labels.ndim != 1:
+        raise ValueError(f"classes must be a 1-d array of labels; it has shape {labels.shape}.")
+    labels = np.unique(_labels("classes", labels, "place"))
+    assert_all_finite(labels, input_name="classes")
+    if len(labels) < 2:
+        raise ValueError(f"classes must have at least two labels to tell apart; it has {labels.tolist()}.")
+    return labels
+
+
+def _readable_labels(name: str, values: Any) -> Any:
+    """Return labels of any kind as an array or a table; raise where they are nothing of the kind."""
+    if isinstance(values, list | tuple) and len({isinstance(value, str) for value in values}) > 1:
+        values = np.array([*values, None], dtype=object)[:-1]  # numpy would make strings of all
+    values = readable(name, values)
+    content = "bytes" if getattr(getattr(values, "dtype", None), "kind", None) == "S" else kind(values)
+    if content in ("complex numbers", "records", "bytes"):
+        raise ValueError(f"{name} must hold labels: strings, ints, bools or dates. It holds {content}.")
+    return values
+
+
+def _labels(name: str, labels: np.ndarray, place: str = "row") -> np.ndarray:
+    """Return labels of one type that can be sorted; raise if one is missing."""
+    missing = _missing(labels)
     if missing.any():
         raise ValueError(
-            f"y must have a label in every row; it is missing in {missing.sum()} of {len(y)} rows, the first of them "
-            f"row {missing.argmax()}."
+            f"{name} must have a label in every {place}; it is missing in {missing.sum()} of {len(labels)} {place}s, "
+            f"the first of them {place} {missing.argmax()}."
         )
-    assert_all_finite(y, input_name="y")
-    check_classification_targets(y)
-    return y
+    if labels.dtype.kind != "O":
+        return labels
+    types = set(map(type, labels))
+    if all(issubclass(one, str) for one in types):
+        return labels
+    if all(issubclass(one, bool | int | float | np.number | np.bool_) for one in types):
+        numbers = np.array(labels.tolist())
+        if numbers.dtype.kind in "iufb":
+            return numbers
+        raise ValueError(f"{name} must hold ints of at most 64 bits as labels; the largest is {max(labels)}.")
+    raise ValueError(
+        f"{name} must hold labels of one type: strings, ints, bools or numpy's dates. It holds objects of the types "
+        f"{sorted(one.__name__ for one in types)}."
+    )
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Return the weights as a float array of shape (n,), or None."""
     if sample_weight is None:
         return None
-    if np.isscalar(sample_weight):
-        sample_weight = np.full(n, sample_weight)
-    weights = check_array(
-        sample_weight, ensure_2d=False, allow_nd=True, dtype=[np.float64, np.float32], input_name="sample_weight"
+    weights = readable("sample_weight", sample_weight)
+    check_numbers("sample_weight", weights)
+    weights = np.full(n, weights) if np.ndim(weights) == 0 else weights
+    weights = _numeric(
+        "sample_weight",
+        check_array,
+        weights,
+        ensure_2d=False,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=True,
+        input_name="sample_weight",
     )
     if weights.shape != (n,):
         raise ValueError(
@@ -143,7 +217,15 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must not be negative; row {(weights < 0).argmax()} has {weights.min()}.")
     if not weights.any():
         raise ValueError("sample_weight must be positive in some row; all weights are zero.")
-    return weights
+    return _summable(weights)
+
+
+def _summable(weights: np.ndarray) -> np.ndarray:
+    """Return weights, or a power of two times as much, so that neither their sum nor their mean leaves the range."""
+    largest, most = weights.max(), np.sqrt(np.finfo(weights.dtype).max)
+    if not 1 / most <= largest <= most:
+        weights = np.ldexp(weights, -int(np.frexp(largest)[1]))
+    return native(weights)
 
 
 def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
@@ -152,12 +234,15 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
     codes = np.empty(len(y), dtype=few[0])
     for start in range(0, len(y), _CHUNK):
         part = y[start : start + _CHUNK]
-        found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
-        unknown = classes[found] != part
+        try:
+            found = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
+            unknown = classes[found] != part
+        except TypeError:  # labels of another type, which do not compare
+            unknown = np.ones(len(part), dtype=bool)
         if unknown.any():
             raise ValueError(
-                f"y has labels that are not in {source}: {np.unique(part[unknown]).tolist()}. The classes are "
-                f"{classes.tolist()}."
+                f"y has labels that are not in {source}: {listed(np.unique(part[unknown]))}. The classes are "
+                f"{listed(classes)}."
             )
         codes[start : start + _CHUNK] = found
     return codes
@@ -166,6 +251,8 @@ def encode(y: np.ndarray, classes: np.ndarray, source: str) -> np.ndarray:
 def _missing(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind == "f":
         return np.isnan(y)
+    if y.dtype.kind in "mM":
+        return np.isnat(y)
     if y.dtype.kind != "O":
         return np.zeros(len(y), dtype=bool)
     return np.array(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked
 
-_INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
+INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")
 _CLASSES = ("n_classes", "num_classes")
 
@@ -76,8 +78,8 @@ class MLP(nn.Module):
     ----------
     n_features : int
         Values in a row; rows of more dimensions are flattened.
-    n_outputs : int, default=1
-        Logits in a row.
+    n_outputs : int or None, default=None
+        Logits in a row; None is one, and lets the estimator choose as many as the classes need.
     hidden_sizes : sequence of int, default=(64, 64)
         Units of each hidden layer; empty for a linear model.
     activation : type of torch.nn.Module, default=torch.nn.ReLU
@@ -95,25 +97,24 @@ class MLP(nn.Module):
     def __init__(
         self,
         n_features: int,
-        n_outputs: int = 1,
+        n_outputs: int | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: Callable[[], nn.Module] = nn.ReLU,
         dropout: float = 0.0,
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        sizes = [_size("n_features", n_features), *_sizes("hidden_sizes", hidden_sizes)]
+        n_outputs = 1 if n_outputs is None else _size("n_outputs", n_outputs)
+        _check_share("dropout", dropout)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         layers: list[nn.Module] = []
-        for size_in, size_out in pairwise([n_features, *hidden_sizes]):
-            # In place, ReLU needs no memory of its own: a twentieth of the time of large batches.
-            layers += [
-                linear(size_in, size_out, generator),
-                nn.ReLU(inplace=True) if activation is nn.ReLU else activation(),
-            ]
+        for size_in, size_out in pairwise(sizes):
+            layers += [linear(size_in, size_out, generator), _made("activation", activation)]
             if dropout:
                 layers.append(Dropout(dropout))
         self.hidden = nn.Sequential(*layers)
-        self.output = linear([n_features, *hidden_sizes][-1], n_outputs, generator)
+        self.output = linear(sizes[-1], n_outputs, generator)
 
     @property
     def output_bias(self) -> nn.Parameter:
@@ -133,10 +134,43 @@ def leaves_inputs_alone(module: nn.Module) -> bool:
     return type(first_layer) is nn.Linear and not call_is_hooked(first_layer)
 
 
+def _size(name: str, size: Any, least: int = 1) -> int:
+    """Return a size as an int of Python's: numpy's int8 and the like overflow in torch's sums."""
+    if not isinstance(size, Integral) or isinstance(size, bool | np.bool_):
+        raise TypeError(f"{name} must be an int; it is {size!r}.")
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}; it is {size}.")
+    return int(size)
+
+
+def _sizes(name: str, sizes: Any) -> list[int]:
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
+        raise TypeError(
+            f"{name} must be a sequence of ints, one for each hidden layer, such as (64, 64); it is {sizes!r}."
+        )
+    return [_size(f"each of {name}", size) for size in sizes]
+
+
+def _check_share(name: str, share: Any) -> None:
+    if not isinstance(share, Real) or isinstance(share, bool | np.bool_):
+        raise TypeError(f"{name} must be a number in [0, 1); it is {share!r}.")
+    if not 0 <= float(share) < 1:
+        raise ValueError(f"{name} must be in [0, 1); it is {share!r}.")
+
+
+def _made(name: str, factory: Any) -> nn.Module:
+    layer = factory() if callable(factory) and not isinstance(factory, nn.Module) else None
+    if not isinstance(layer, nn.Module):
+        raise TypeError(f"{name} must be a class of torch.nn.Module such as torch.nn.ReLU; it is {factory!r}.")
+    return layer
+
+
 def sizes_asked_for(
     module: Callable[..., nn.Module], n_features: int | None, n_classes: int, given: Mapping[str, Any]
 ) -> dict[str, int]:
     """Return the sizes that a module class or factory has parameters for and that are not given.
+
+    A parameter with a default other than None is the user's choice.
 
     Parameters
     ----------
@@ -153,12 +187,12 @@ def sizes_asked_for(
     except ValueError:  # nothing is known about it
         return {}
     given = {**getattr(module, "keywords", {}), **given}  # a functools.partial has some too
-    wanted = dict.fromkeys(_INPUTS, n_features)
+    wanted = dict.fromkeys(INPUTS, n_features)
     wanted |= dict.fromkeys(_OUTPUTS, 1 if n_classes == 2 else n_classes)
     wanted |= dict.fromkeys(_CLASSES, n_classes)
     sizes = {}
     for name, size in wanted.items():
-        if name not in accepted or name in given:
+        if name not in accepted or name in given or not _left_open(accepted[name].default):
             continue
         if size is not None:
             sizes[name] = size
@@ -168,6 +202,10 @@ def sizes_asked_for(
                 f"module__{name}."
             )
     return sizes
+
+
+def _left_open(default: Any) -> bool:
+    return default is None or default is inspect.Parameter.empty
 
 
 def first(output: Any) -> torch.Tensor:

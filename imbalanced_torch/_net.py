@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer
-from skorch.utils import to_numpy, to_tensor
+from skorch.callbacks import Callback, EpochTimer
+from skorch.helper import SliceDict
+from skorch.utils import _check_f_arguments, to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
 from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
 from imbalanced_torch._global_state import noted_interrupts, seeded, sub_seed
-from imbalanced_torch._hyperparameters import accepted_by
-from imbalanced_torch._module import check_logits, first, last_layer, reset_linear
+from imbalanced_torch._hyperparameters import accepted_by, listed
+from imbalanced_torch._keywords import blamed_on
+from imbalanced_torch._module import INPUTS, check_logits, first, last_layer, reset_linear
+from imbalanced_torch._persistence import Loaded, load, read_history, restored_on_error, save
+from imbalanced_torch._pickles import Versioned
 from imbalanced_torch._prediction import Prediction
 from imbalanced_torch._remedy import Stage
-from imbalanced_torch._rows import OneByOne, Rows, TrainingRows, codes_and_weights
+from imbalanced_torch._rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
 from imbalanced_torch._shortcut import (
     CHUNK,
     BatchMean,
@@ -35,9 +40,10 @@ from imbalanced_torch._shortcut import (
     train_epoch,
 )
 from imbalanced_torch._streams import Batches
+from imbalanced_torch._values import named
 
 
-class ImbalancedNet(NeuralNet):
+class ImbalancedNet(Versioned, NeuralNet):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -55,8 +61,9 @@ class ImbalancedNet(NeuralNet):
         The module's floating dtype; None leaves it as the module made it.
     seed : int
         Seeds what a data loader draws.
-    example : tuple of (X, codes) or None
-        A few rows, on which module and criterion are tried before training.
+    example : tuple of (X, codes) or (X, codes, hint), or None
+        A few rows, on which module and criterion are tried before training; the hint, a function, returns what ends the
+        error where the module can't take them.
     start_prior : array of shape (K,) or None
         The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
     """
@@ -65,6 +72,11 @@ class ImbalancedNet(NeuralNet):
     callbacks_: list[tuple[str, Any]]
     #: What `predict_proba` and `predict` make of logits: the estimator's `prior_correction` and `decision` in `fit`.
     prediction_: Prediction
+    #: What the net learned from last, the epoch whose weights it has if that is not the last one, and the files that it
+    #: was loaded from.
+    stage_: Stage | None = None
+    best_epoch_: int | None = None
+    loaded_: Loaded | None = None
 
     def __init__(
         self,
@@ -73,7 +85,7 @@ class ImbalancedNet(NeuralNet):
         positive: Any = None,
         dtype: torch.dtype | None = None,
         seed: int = 0,
-        example: tuple[Any, torch.Tensor] | None = None,
+        example: tuple[Any, ...] | None = None,
         start_prior: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
@@ -87,8 +99,12 @@ class ImbalancedNet(NeuralNet):
         #: Parts of the module and parameters that rest while the last layer is trained alone.
         self.resting_: list[torch.nn.Module] = []
         self.frozen_: list[torch.nn.Parameter] = []
+        #: Sizes that the module asks for by name, and that nobody has set.
+        self.inferred_: dict[str, int] = {}
         #: The estimator's parameters that the net was made from.
         self.origin_: dict[str, Any] = {}
+        #: The shape of the rows that it was tried on.
+        self.row_shape_: Any = None
 
     # What skorch initialises
 
@@ -104,7 +120,11 @@ class ImbalancedNet(NeuralNet):
         ]
 
     def initialize_callbacks(self) -> ImbalancedNet:
-        super().initialize_callbacks()
+        for name, value in self._given("callbacks").items():
+            if name.count("__") == 1 and not (value is None or isinstance(value, Callback | type)):
+                raise TypeError(f"{name} must be a skorch callback, or None for none; it is {value!r}.")
+        with blamed_on("callbacks", self._given("callbacks"), "the callbacks"):
+            super().initialize_callbacks()
         self._check_callback_parameters()
         for _, callback in self.callbacks_:
             score_in_labels(callback, self.classes, self.positive)
@@ -120,6 +140,13 @@ class ImbalancedNet(NeuralNet):
                     f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
                 )
 
+    def _given(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters that were given for a part of the net, by their whole names."""
+        inferred = {f"module__{name}" for name in self.inferred_}
+        return {
+            name: vars(self)[name] for name in vars(self) if name.startswith(f"{prefix}__") and name not in inferred
+        }
+
     def initialize_criterion(self) -> ImbalancedNet:
         super().initialize_criterion()
         floating = self.dtype is not None and self.dtype.is_floating_point
@@ -127,15 +154,15 @@ class ImbalancedNet(NeuralNet):
         return self
 
     def initialize_module(self) -> ImbalancedNet:
-        super().initialize_module()
+        with blamed_on("module", self._given("module"), f"module {getattr(self.module, '__name__', self.module)}"):
+            super().initialize_module()
         if not isinstance(self.module_, torch.nn.Module):
             raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
         if not isinstance(self.module, torch.nn.Module | type):
             self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
         if self.dtype is not None and self.dtype.is_floating_point:
             self.module_.to(self.dtype)
-        if self.example is not None:  # before the optimizer, which needs the parameters of lazy layers
-            self._try_module(*self.example)
+        self._try_example(may_be_mended=any(self._listen("on_train_begin")))  # lazy layers get their parameters here
         if self.start_prior is not None:
             self._start_at(self.criterion, self.start_prior)
         return self
@@ -167,23 +194,83 @@ class ImbalancedNet(NeuralNet):
         groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
         return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
 
-    def _try_module(self, X: Any, codes: torch.Tensor) -> None:
+    def _listen(self, method: str) -> list[str]:
+        """Return the names of the user's callbacks that do something there."""
+        own = {name for name, _ in self.get_default_callbacks()}
+        idle = getattr(Callback, method)
+        return [name for name, call in self.callbacks_ if name not in own and getattr(type(call), method) is not idle]
+
+    def _try_example(self, may_be_mended: bool) -> None:
+        """Try module and criterion on a few rows; a callback such as skorch's InputShapeSetter may mend sizes yet."""
+        if self.example is None:
+            return
+        try:
+            self._try_module(*self.example)
+        except ValueError:
+            if not may_be_mended:
+                raise
+        else:
+            self.example = None
+
+    def _try_module(self, X: Any, codes: torch.Tensor, hint: Callable[[], str] = str) -> None:
         name = type(self.module_).__name__
+        self.row_shape_ = shape_of_rows(X)
+        if not getattr(self.module_, "allow_nan", False):
+            for what, values in named(X).items():
+                if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
+                    raise ValueError(f"{what} must be finite; its first rows hold nan or infinity.")
         self.module_.eval()
         try:
             output = self.module_(**X) if isinstance(X, dict) else self.module_(X)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             values = X.values() if isinstance(X, dict) else [X]
             given = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-            raise ValueError(f"module {name} can't take a batch of {given}: {error}") from error
+            raise ValueError(
+                f"module {name} can't take a batch of {given}: {error}{hint()}{self._who_set_what(X)}"
+            ) from error
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
+
+    def _who_set_what(self, X: Any) -> str:
+        """Return what ends the error where the module can't take the rows."""
+        made_with = [f"{name}={listed(value)}" for name, value in self._given("module").items()]
+        said = [f"The module was made with {', '.join(made_with)}."] if made_with else []
+        sizes = {name: size for name, size in self.inferred_.items() if name in INPUTS}
+        if sizes and isinstance(X, torch.Tensor) and X.ndim > 2:  # a row has more than one size
+            ((name, size),) = list(sizes.items())[:1]
+            said.append(
+                f"{name}={size} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set module__{name}."
+            )
+        return f". {' '.join(said)}" if said else ""
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> ImbalancedNet:
+        given = self._given("optimizer")
+        name = getattr(self.optimizer, "__name__", self.optimizer)
+        with blamed_on("optimizer", {"lr": self.lr, **given}, f"optimizer {name}"):
+            super().initialize_optimizer(*args, **kwargs)
+            if given:
+                self._try_optimizer()
+        return self
+
+    def _try_optimizer(self) -> None:
+        """Make a step with an optimizer of torch's like ours: some parameters are looked at there only."""
+        kind = type(self.optimizer_)
+        if self.optimizer is not kind or not kind.__module__.startswith("torch.optim"):
+            return
+        if kind in (torch.optim.LBFGS, torch.optim.SparseAdam) or "optimizer__param_groups" in vars(self):
+            return
+        like = next((p for group in self.optimizer_.param_groups for p in group["params"]), torch.zeros(()))
+        tried = torch.nn.Parameter(torch.zeros(2, 2, dtype=like.dtype, device=like.device))
+        tried.grad = torch.zeros_like(tried)
+        _, kwargs = self.get_params_for_optimizer("optimizer", [("tried", tried)])
+        kind([tried], **kwargs).step()
 
     # What it learns from
 
     def learn_with(self, stage: Stage, prediction: Prediction, stopping: Stopping | None) -> None:
         """Set what the next call of `partial_fit` trains with."""
         self.prediction_ = prediction
+        self.best_epoch_ = None
         self.be_at(stage)
         if stopping is not None:
             self.callbacks_.append(("stop_at_the_best_epoch", stopping))
@@ -196,6 +283,7 @@ class ImbalancedNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
+        self._try_example(may_be_mended=False)
         with noted_interrupts() as interrupt:
             try:
                 self.fit_loop(X, y, **fit_params)
@@ -233,6 +321,7 @@ class ImbalancedNet(NeuralNet):
 
     def be_at(self, stage: Stage) -> None:
         """Set what the loss makes of classes, and the prior that probabilities are at."""
+        self.stage_ = stage
         self.criterion_.set_classes(stage.class_weight, stage.class_counts)
         self.prediction_ = replace(self.prediction_, effective_prior=stage.effective_prior)
 
@@ -304,20 +393,30 @@ class ImbalancedNet(NeuralNet):
                 f"epoch {len(self.history)} had no batch to train on. Look at the length of the sampler or iterator "
                 "that iterator_train or its parameters bring."
             )
+        if not np.isfinite(
+            [batch["valid_loss"] for batch in self.history[-1]["batches"] if "valid_loss" in batch]
+        ).all():
+            self._blame(dataset_valid)
         # Parameters that are not finite show in the next epoch's loss, or in the validation.
-        self._check_finite(losses, with_parameters=dataset_valid is not None)
+        self._check_finite(losses, dataset_train, with_parameters=dataset_valid is not None)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        self._check_finite([], with_parameters=True)
+        self._check_finite([], X, with_parameters=True)
 
-    def _check_finite(self, losses: list[float], with_parameters: bool) -> None:
+    def _check_finite(self, losses: list[float], rows: Any, with_parameters: bool) -> None:
         parameters = self.module_.parameters() if with_parameters else ()
         if not (np.isfinite(losses).all() and all(torch.isfinite(p).all() for p in parameters)):
+            self._blame(rows)
             raise ValueError(
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "
                 "to unit variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
             )
+
+    def _blame(self, rows: Any) -> None:
+        """Raise if rows of a Dataset are why a loss is not finite."""
+        if isinstance(rows, Rows) and not getattr(self.module_, "allow_nan", False) and (fault := rows.not_finite()):
+            raise ValueError(fault)
 
     # Batches
 
@@ -326,20 +425,42 @@ class ImbalancedNet(NeuralNet):
             return X, X.validation
         return super().get_split_datasets(X, y, **fit_params)
 
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Return arrays as rows, which the module sees as those that it was trained on."""
+        arrays = isinstance(X, np.ndarray) or issparse(X) or (isinstance(X, Mapping) and not isinstance(X, SliceDict))
+        if not arrays or not (y is None or isinstance(y, np.ndarray)):
+            return super().get_dataset(X, y)
+        return Rows(X, codes=y, dtype=self.dtype)
+
+    def loader_parameters(self, training: bool) -> dict[str, Any]:
+        """Return what the user set for a loader; a collate function for training serves wherever there is no other."""
+        kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
+        if not training and "iterator_train__collate_fn" in vars(self):
+            kwargs.setdefault("collate_fn", vars(self)["iterator_train__collate_fn"])
+        return kwargs
+
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         if not isinstance(dataset, Rows):
             return super().get_iterator(dataset, training)
         # skorch also asks for the training iterator to predict in training mode; only training rows are sampled.
         iterator = self.iterator_train if training else self.iterator_valid
-        kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
+        kwargs = self.loader_parameters(training)
         shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
-        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else CHUNK)
+        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else dataset.at_once(CHUNK))
         batch_size = len(dataset) if batch_size == -1 else batch_size
         accepted = accepted_by(iterator)
         # In a fit: without one, a loader would draw from the global generator, as it does to predict.
         if "generator" in accepted and dataset.codes is not None:
             seed = sub_seed(self.seed, len(self.history))
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
+        if kwargs.get("collate_fn") is not None:
+            kwargs["collate_fn"] = Collate(kwargs["collate_fn"])
+        part = "iterator_train" if training else "iterator_valid"
+
+        def made(*args: Any, **parameters: Any) -> Any:
+            with blamed_on(part, self._given(part), part):
+                return iterator(*args, **parameters)
+
         if training and isinstance(dataset, TrainingRows):
             batches = dataset.remedy.batches
         else:
@@ -348,13 +469,13 @@ class ImbalancedNet(NeuralNet):
             return Loader(dataset, batches, self.device)
         if orders_rows(kwargs):  # the user's own order
             size = {} if kwargs.get("batch_sampler") else {"batch_size": batch_size}
-            return iterator(OneByOne(dataset), **size, **kwargs)
+            return made(OneByOne(dataset), **size, **kwargs)
         kwargs = {name: value for name, value in kwargs.items() if name not in (*OWN_ORDER, "drop_last")}
         if iterator is DataLoader and "collate_fn" not in kwargs:
-            return iterator(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
+            return made(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
         if "batch_sampler" in accepted:
-            return iterator(OneByOne(dataset), batch_sampler=batches, **kwargs)
-        return iterator(OneByOne(dataset), batch_size=batch_size, **kwargs)
+            return made(OneByOne(dataset), batch_sampler=batches, **kwargs)
+        return made(OneByOne(dataset), batch_size=batch_size, **kwargs)
 
     # Prediction, in codes
 
@@ -372,6 +493,56 @@ class ImbalancedNet(NeuralNet):
         """Return the codes that the estimator's decision in `fit` chooses, shape (n,)."""
         scores = (self.prediction_.scores(self.criterion_, first(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
+
+    # Saving
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__({"resting_": [], "frozen_": [], "origin_": {}, **state})
+
+    def save_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save parts of the net as skorch does, but as one unit: see `ImbalancedNetClassifier.save_params`."""
+        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
+        targets = _given("save_params", **own, **kwargs)
+        if not targets or not self.initialized_:  # which skorch has words for
+            super().save_params(**own, use_safetensors=use_safetensors, **kwargs)
+        else:
+            save(self, targets, use_safetensors)
+
+    def load_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        checkpoint: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load parts of the net as skorch does, but all files or none, and none of different saves.
+
+        Classes and their priors are compared by `ImbalancedNetClassifier.load_params` alone.
+        """
+        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
+        sources = _given("load_params", **own, **kwargs)
+        if checkpoint is None and (not sources or not self.initialized_):  # which skorch has words for
+            super().load_params(**own, use_safetensors=use_safetensors, **kwargs)
+            return
+        if not self.initialized_:
+            self.initialize()
+        with restored_on_error(self):
+            if checkpoint is not None:
+                if f_history is None and checkpoint.f_history is not None:
+                    self.history = read_history(self, checkpoint.f_history_)  # its events are in names of files
+                sources = {**_given("load_params", **checkpoint.get_formatted_files(self)), **sources}
+            load(self, sources, use_safetensors)
 
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
@@ -394,6 +565,12 @@ class ImbalancedNet(NeuralNet):
                 parameter.requires_grad_(True)
             self.resting_, self.frozen_ = [], []
             self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
+
+
+def _given(caller: str, **files: Any) -> dict[str, Any]:
+    """Return the files that skorch's arguments name, without a checkpoint's pickle."""
+    _check_f_arguments(caller, **files)
+    return {name: file for name, file in files.items() if file is not None and name != "f_pickle"}
 
 
 def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,9 @@ from imbalanced_torch._decision import Decision, Greatest, Threshold, resolve_de
 from imbalanced_torch._logits import every_logit, log_odds
 from imbalanced_torch._prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
 
+#: Numbers in a hyperparameter that may have been changed in place are compared up to so many: in .2 ms.
+_COMPARED = 10_000
+_TOO_MANY = object()
 #: Of the log-odds, for the classes 0 and 1.
 _SIGNS = torch.tensor([-1.0, 1.0])
 
@@ -40,7 +46,7 @@ class Prediction:
     def proba(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities, shape (n, K)."""
         if len(self.class_prior) == 2 and criterion.logits_are_log_odds:  # two sigmoids take a fifth of a softmax
-            odds = log_odds(logits)
+            odds = _finite(log_odds(logits))
             if self.target is not None:
                 ratio = log_ratio(self.effective_prior, self.target)
                 odds = odds + (ratio[1] - ratio[0])
@@ -48,7 +54,7 @@ class Prediction:
         return self.log_proba(criterion, logits).exp()
 
     def scores(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
-        """Return a score for each class, shape (n, K), the greatest of which wins."""
+        """Return a score for each class, shape (n, K), the greatest of which wins: the first where several are."""
         if isinstance(self.decision, Threshold):
             return self.decision.scores(self.log_proba(criterion, logits), self.proba(criterion, logits))
         if self.decision.reads == "logits":
@@ -73,7 +79,90 @@ class Prediction:
         return (self.class_prior > 0) / (self.class_prior > 0).sum()
 
     def _at(self, prior: np.ndarray | None, log_proba: torch.Tensor) -> torch.Tensor:
+        log_proba = _finite(log_proba)
         return log_proba if prior is None else correct_prior(log_proba, self.effective_prior, prior)
+
+
+def raw_scores(logits: torch.Tensor) -> torch.Tensor:
+    """Return what `decision_function` gives: the logits, shape (n, K), or for two classes their difference, (n,)."""
+    return logits if logits.ndim == 2 and logits.shape[1] > 2 else _finite(log_odds(logits))
+
+
+def _finite(values: torch.Tensor) -> torch.Tensor:
+    """Return differences of finite logits, which may be beyond the largest number, as the largest there is."""
+    largest = torch.finfo(values.dtype).max
+    return values.clamp(-largest, largest)
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A prediction, and what it was resolved from."""
+
+    owner: weakref.ref[Any]
+    prediction: Prediction
+    given: tuple[Any, ...]
+    snapshots: tuple[Any, ...]
+    found: tuple[Any, ...]
+
+    def serves(self, owner: Any, given: tuple[Any, ...], found: tuple[Any, ...]) -> bool:
+        """Whether nothing has changed since: neither which objects these are, nor what is in them."""
+        return (
+            self.owner() is owner
+            and all(one is other for one, other in zip(self.found, found, strict=True))
+            and all(one is other for one, other in zip(self.given, given, strict=True))
+            and all(_holds(value, snapshot) for value, snapshot in zip(given, self.snapshots, strict=True))
+        )
+
+
+#: By the id of the owner, whose death takes its entry along. Apart from the owner, so that pickles, copies and clones
+#: of it hold nothing but what they need.
+_REMEMBERED: dict[int, _Remembered] = {}
+
+
+def remembered(
+    owner: Any, given: tuple[Any, ...], found: tuple[Any, ...], resolve: Callable[[], Prediction]
+) -> Prediction:
+    """Return what `resolve` makes of hyperparameters that were given and of what a fit found; from memory if it can.
+
+    A change in place of what was given is seen up to 10 000 numbers. Costs of more classes than that, which take a
+    second to resolve, are taken to be what they were as long as they are the same object.
+    """
+    last = _REMEMBERED.get(id(owner))
+    if last is not None and last.serves(owner, given, found):
+        return last.prediction
+    prediction = resolve()
+    key = id(owner)
+
+    def forget(reference: weakref.ref[Any]) -> None:
+        entry = _REMEMBERED.get(key)
+        if entry is not None and entry.owner is reference:
+            del _REMEMBERED[key]
+
+    snapshots = tuple(_snapshot(value) for value in given)
+    _REMEMBERED[key] = _Remembered(weakref.ref(owner, forget), prediction, given, snapshots, found)
+    return prediction
+
+
+def _snapshot(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy() if value.size <= _COMPARED else _TOO_MANY
+    if isinstance(value, Mapping | list | tuple):
+        rows = value.values() if isinstance(value, Mapping) else value
+        n = sum(len(row) if isinstance(row, Sized) else 1 for row in rows)
+        return copy.deepcopy(value) if n <= _COMPARED else _TOO_MANY
+    return value
+
+
+def _holds(value: Any, snapshot: Any) -> bool:
+    """Whether a value is still what it was; one that can't be compared may not be."""
+    if snapshot is _TOO_MANY:
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype == snapshot.dtype and np.array_equal(value, snapshot)
+    try:
+        return (value == snapshot) is True
+    except (ValueError, TypeError, RuntimeError):
+        return False
 
 
 def resolve_prediction(
@@ -125,13 +214,18 @@ def uncorrected(prediction: Prediction | None) -> bool:
     return not np.allclose(prediction.effective_prior, prediction.class_prior, rtol=1e-3, atol=0)
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 1000 else f"{text[:1000]}..."
+
+
 def warn_uncorrected(
     prediction: Prediction, decision: Any, criterion: WeightedCriterion, classes: np.ndarray, stacklevel: int
 ) -> None:
     """Warn that they do, with the numbers."""
     remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data(criterion) else "Leave"
     warnings.warn(
-        f"decision={decision!r} reads probabilities at the prior of the training, "
+        f"decision={_short(decision)} reads probabilities at the prior of the training, "
         f"{shown(prediction.effective_prior, classes)}; the data have {shown(prediction.class_prior, classes)}. "
         f"{remedy} class_weight and sampling at None.",
         UncorrectedDecisionWarning,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label
+from imbalanced_torch._hyperparameters import by_label, listed
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         without = [label for label, share in zip(labels, given, strict=True) if share is None]
         if without:
             raise ValueError(
-                f"prior_correction must have a prior for each of the classes {labels}; it has none for {without}."
+                f"prior_correction must have a prior for each of the classes {listed(labels)}; it has none for "
+                f"{listed(without)}."
             )
         shares: Any = list(prior_correction.values())  # those of classes that this fold lacks too
     elif isinstance(prior_correction, Sequence | np.ndarray) and not isinstance(prior_correction, str):
@@ -83,27 +84,31 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
     else:
         raise TypeError(
             "prior_correction must be False, True (the class shares of the training rows), a dict from label to prior "
-            f"or an array in the order of classes_; it is {prior_correction!r}."
+            f"or an array in the order of classes_; it is {listed(prior_correction)}."
         )
     try:
         target, total = np.asarray(given, dtype=float), float(np.sum(np.asarray(shares, dtype=float)))
     except (TypeError, ValueError):
-        raise TypeError(f"prior_correction must hold a number for each class; it is {prior_correction!r}.") from None
+        raise TypeError(
+            f"prior_correction must hold a number for each class; it is {listed(prior_correction)}."
+        ) from None
     if target.shape != classes.shape:
         raise ValueError(
-            f"prior_correction must have one prior for each of the {len(labels)} classes {labels}; it has shape "
-            f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
+            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has "
+            f"shape {target.shape}. Where a fold may lack a class, pass a dict from label to prior."
         )
     if not np.isfinite(target).all() or (np.asarray(shares, dtype=float) < 0).any():
-        raise ValueError(f"prior_correction must be finite and not negative; it is {prior_correction!r}.")
+        raise ValueError(f"prior_correction must be finite and not negative; it is {listed(prior_correction)}.")
     if not np.isclose(total, 1, rtol=0, atol=1e-4) or not target.any():
-        raise ValueError(f"prior_correction must sum to 1; it is {prior_correction!r}, which sums to {total:.6g}.")
+        raise ValueError(
+            f"prior_correction must sum to 1; it is {listed(prior_correction)}, which sums to {total:.6g}."
+        )
     return target / target.sum()
 
 
 def shown(prior: np.ndarray, classes: np.ndarray) -> str:
     """Return a prior as text, by label."""
-    return str({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
+    return listed({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
 
 
 def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarray) -> torch.Tensor:
@@ -120,7 +125,9 @@ def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarr
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 14 (2002).
     """
-    return torch.log_softmax(log_proba + torch.as_tensor(log_ratio(trained, target)).to(log_proba), dim=1)
+    ratio = torch.as_tensor(log_ratio(trained, target)).to(log_proba)
+    corrected = torch.log_softmax(log_proba + ratio, dim=1)
+    return torch.where(ratio > -torch.inf, corrected.clamp_min(torch.finfo(corrected.dtype).min), corrected)
 
 
 def log_ratio(trained: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -160,8 +167,9 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
 
     Raises
     ------
-    ValueError
-        If `proba` or `prior` do not hold probabilities, or a class has a prior of 0.
+    ValueError, TypeError
+        If `proba` or `prior` do not hold probabilities, a class has a prior of 0, or `tol` or `max_iter` are not what
+        they must be.
 
     Warns
     -----
@@ -192,10 +200,16 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
     if start.shape != rows.shape[1:] or not (start > 1e-12).all() or not np.isclose(start.sum(), 1, atol=1e-3):
         raise ValueError(
             f"prior must hold a positive share for each of the {rows.shape[1]} columns of proba and sum to 1; it is "
-            f"{start.tolist()}."
+            f"{listed(start)}."
         )
-    if not isinstance(tol, Real) or not isinstance(max_iter, Integral) or tol < 0 or max_iter < 1:
-        raise ValueError(f"tol must be at least 0 and max_iter at least 1; they are {tol!r} and {max_iter!r}.")
+    if not isinstance(tol, Real) or isinstance(tol, bool | np.bool_):
+        raise TypeError(f"tol must be a number of at least 0; it is {tol!r}.")
+    if not 0 <= tol < np.inf:
+        raise ValueError(f"tol must be a finite number of at least 0; it is {tol!r}.")
+    if not isinstance(max_iter, Integral) or isinstance(max_iter, bool | np.bool_):
+        raise TypeError(f"max_iter must be an int of at least 1; it is {max_iter!r}.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be an int of at least 1; it is {max_iter!r}.")
     likelihoods = rows / start
     shares = start / start.sum()
     for _ in range(max_iter):

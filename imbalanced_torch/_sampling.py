@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
-from numbers import Real
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
-from imbalanced_torch._hyperparameters import Parameters, by_label, choose
+from imbalanced_torch._foreign_words import resampler
+from imbalanced_torch._hyperparameters import Parameters, by_label, choose, listed, number
 from imbalanced_torch._streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
@@ -82,7 +82,8 @@ class UnderSampling(SamplingStrategy):
 
     def quotas(self, counts: np.ndarray) -> np.ndarray:
         """Return the rows of each class in one epoch, shape (K,)."""
-        most = counts[counts > 0].min() / _ratio(self.ratio)
+        with np.errstate(over="ignore"):
+            most = counts[counts > 0].min() / _ratio(self.ratio)
         return np.minimum(counts, np.floor(most + 1e-9)).astype(np.int64)
 
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
@@ -123,10 +124,14 @@ class TemperedSampling(SamplingStrategy):
 
     def shares(self, counts: np.ndarray) -> np.ndarray:
         """Return the probability of each class, shape (K,)."""
-        if not isinstance(self.power, Real) or not np.isfinite(self.power):
+        power = number(self.power)
+        if power is None or not isfinite(power):
             raise ValueError(f"power must be a finite number; it is {self.power!r}.")
         present = counts > 0
-        exponents = self.power * np.log(counts[present])
+        with np.errstate(over="ignore"):
+            exponents = power * np.log(counts[present])
+        if not np.isfinite(exponents).all():
+            raise ValueError(f"power must be such that n_c^power has a logarithm; it is {self.power!r}.")
         shares = np.zeros(len(counts))
         shares[present] = np.exp(exponents - exponents.max())  # so that no power overflows
         return shares / shares.sum()
@@ -157,17 +162,16 @@ class Quotas(SamplingStrategy):
 
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
         given = np.asarray(self.of_counts(rows.counts.copy()))
-        labels = self.classes.tolist()
         if given.shape != rows.counts.shape:
             raise ValueError(
-                f"sampling must give one count for each of the {len(labels)} classes {labels}; its shape is "
-                f"{given.shape}."
+                f"sampling must give one count for each of the {len(self.classes)} classes {listed(self.classes)}; its "
+                f"shape is {given.shape}."
             )
         here = given[rows.counts > 0]  # a chunk of `partial_fit` may lack a class
         if here.dtype.kind not in "iuf" or not (np.isfinite(here) & (here >= 1) & (here == np.floor(here))).all():
             raise ValueError(
                 "sampling must give whole counts of at least 1; it gives "
-                f"{dict(zip(labels, given.tolist(), strict=True))}. "
+                f"{listed(dict(zip(self.classes.tolist(), given.tolist(), strict=True)))}. "
                 "Shares are set by OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...)."
             )
         return Passes(_only_present(given, rows.counts).astype(np.int64), rows)
@@ -224,19 +228,23 @@ def resolve_sampling(sampling: Any, classes: np.ndarray) -> SamplingStrategy | N
             "strategy makes one "
             f'for each fit. For WeightedRandomSampler with weights 1 / n_c pass sampling="weighted"; else {choices}.'
         )
+    if hasattr(sampling, "fit_resample"):  # imbalanced-learn's samplers
+        name = _name(sampling)
+        raise TypeError(f"sampling must be {choices}; {name} makes new rows. {resampler(name)}")
     if callable(sampling) and not isinstance(sampling, type):
         return Quotas(sampling, classes)
-    raise TypeError(f"sampling must be {choices}; it is {sampling!r}.")
+    raise TypeError(f"sampling must be {choices}; it is {listed(sampling)}.")
 
 
 def _name(thing: Any) -> str:
     return (thing if isinstance(thing, type) else type(thing)).__name__
 
 
-def _ratio(ratio: float) -> float:
-    if not isinstance(ratio, Real) or not 0 < ratio <= 1:
+def _ratio(ratio: Any) -> float:
+    share = number(ratio)
+    if share is None or not 0 < share <= 1:
         raise ValueError(f"ratio must be in (0, 1]; it is {ratio!r}. 1.0 makes the classes equal.")
-    return ratio
+    return share
 
 
 def _only_present(quotas: np.ndarray, counts: np.ndarray) -> np.ndarray:

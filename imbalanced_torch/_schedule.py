@@ -56,12 +56,12 @@ class DeferredSchedule(Schedule):
     def first_to_keep(self, n_epochs: int) -> int:
         """Return the epoch of the switch, counted from 0."""
         whole = isinstance(self.start, int | np.integer) and not isinstance(self.start, bool)
-        share = isinstance(self.start, float | np.floating) and 0 < self.start < 1
+        share = isinstance(self.start, float | np.floating) and 0 < float(self.start) < 1
         if not (share or (whole and self.start >= 1)):
             raise ValueError(
                 f"start must be a share of max_epochs, in (0, 1), or an int of at least 1; it is {self.start!r}."
             )
-        switch = int(self.start) if whole else max(1, round(self.start * n_epochs))
+        switch = int(self.start) if whole else max(1, round(float(self.start) * n_epochs))
         if switch >= n_epochs:
             raise ValueError(
                 f"start={self.start!r} leaves no epoch after the switch: max_epochs is {n_epochs}. Lower start or "

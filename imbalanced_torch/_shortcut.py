@@ -8,7 +8,6 @@ skorch's way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,13 +98,9 @@ def serves_prediction(net: Any, ours: type) -> bool:
 
 
 def _as_in(ours: type, net: Any, methods: frozenset[str]) -> bool:
-    theirs: Any = type(net)  # a class can be hashed, whatever mypy thinks
-    return _class_as_in(ours, theirs, methods) and vars(net).keys().isdisjoint(methods)
-
-
-@cache
-def _class_as_in(ours: Any, theirs: Any, methods: frozenset[str]) -> bool:
-    return all(getattr(theirs, method) is getattr(ours, method) for method in methods)
+    theirs = type(net)
+    inherited = theirs is ours or all(getattr(theirs, method) is getattr(ours, method) for method in methods)
+    return inherited and vars(net).keys().isdisjoint(methods)
 
 
 def train_epoch(net: Any, loader: Loader) -> None:
@@ -167,20 +162,21 @@ def logits_of(net: Any, rows: Rows) -> torch.Tensor:
     module, device, n = net.module_, torch.device("cpu" if net.device is None else net.device), len(rows)
     if module.training:
         module.eval()
-    layers = Layers.of(module) if n > CHUNK else None
-    reads_only = layers is not None or leaves_inputs_alone(module)
+    chunk = rows.at_once(CHUNK)
+    layers = Layers.of(module) if n > chunk else None
+    take = rows.inputs if layers is not None or leaves_inputs_alone(module) else rows.own_inputs
     logits: Any = None
     with torch.no_grad():
-        for start in range(0, n, CHUNK):
-            part_of_X = slice(start, min(start + CHUNK, n))
-            X = rows.inputs(part_of_X) if reads_only else rows.own_inputs(part_of_X)
+        for start in range(0, n, chunk):
+            X = take(slice(start, min(start + chunk, n)))
             X = X if device.type == "cpu" else _moved(X, device)
             part = layers.logits(X) if layers is not None else first(module(**X) if isinstance(X, dict) else module(X))
-            if n <= CHUNK:
+            del X  # before there is another
+            if n <= chunk:
                 return part.cpu()
             if logits is None:  # one for all: many small arrays would fragment the heap
                 logits = part.new_empty((n, *part.shape[1:]), device="cpu")
-            logits[start : start + CHUNK] = part
+            logits[start : start + chunk] = part
     return logits
 
 

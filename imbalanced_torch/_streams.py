@@ -286,6 +286,10 @@ class Mixture(RowStream):
         return rows
 
 
+#: An epoch of more rows takes longer than anybody lives; beyond, torch's ints overflow.
+_MOST_ROWS = 2**53
+
+
 def epoch_length(epoch_size: float | None, stream: RowStream, n_rows: int) -> int:
     """Return the rows in an epoch: `epoch_size` as rows (int) or as a share of the training rows (float)."""
     if epoch_size is None:
@@ -295,11 +299,13 @@ def epoch_length(epoch_size: float | None, stream: RowStream, n_rows: int) -> in
         raise TypeError(
             f"epoch_size must be None, an int (rows) or a float (share of the training rows); it is {epoch_size!r}."
         )
-    if not (np.isfinite(epoch_size) and epoch_size > 0):
+    rows = epoch_size if whole else float(epoch_size) * n_rows
+    if not 0 < rows < _MOST_ROWS:  # nan is neither
         raise ValueError(
-            f"epoch_size must be positive: an int (rows) or a float (share of the training rows); it is {epoch_size!r}."
+            f"epoch_size must be positive: an int (rows) or a float (share of the training rows); it is {epoch_size!r}"
+            f"{'' if not rows >= _MOST_ROWS else f', and an epoch of {rows:.4g} rows would not end'}."
         )
-    length = int(epoch_size) if whole else max(1, round(epoch_size * n_rows))
+    length = int(epoch_size) if whole else max(1, round(rows))
     if stream.batch_size is not None:  # full batches only
         length = ceil(length / stream.batch_size) * stream.batch_size
     return length

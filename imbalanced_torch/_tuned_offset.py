@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 from numbers import Integral
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring
@@ -17,15 +18,23 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, check_scalar
+from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from imbalanced_torch._input import check_y, encode
+from imbalanced_torch._label_scores import PROXIES, Counts, LabelScore, Metric, metric_of
+from imbalanced_torch._pickles import Versioned
 
 #: Rounds over the classes; each takes the best offset of a class with those of the others fixed.
 _MAX_ROUNDS = 10
+#: The same where each score is a call of the scorer, which takes a thousand times as long.
+_MAX_ROUNDS_OF_CALLS = 3
+#: Such a search goes ahead with every fifth candidate, and those around the best of them.
+_STRIDE = 5
+#: What counts as a better score: more than the rounding of sums in another order.
+_BETTER = 1e-12
 
 
-class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Tune an offset for each class, so that argmax(log p_c + offset_c) has the best score on held-out rows.
 
     For two classes the offset is a threshold, as scikit-learn's TunedThresholdClassifierCV finds it; this serves more.
@@ -37,6 +46,9 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         An ImbalancedNetClassifier, a Pipeline that ends in one, or any other.
     scoring : str or callable, default="balanced_accuracy"
         What is maximised, as in scikit-learn: a name or a scorer(estimator, X, y), which must look at `predict` only.
+        scikit-learn's accuracy, balanced accuracy, precision, recall, F, Jaccard, Matthews and unweighted kappa are
+        found from counts, for all candidates at once; any other function is called for each, so that it should be fast,
+        and its warnings are its own.
     n_candidates : int, default=100
         Values that are tried for the offset of one class, spread over those at which a label changes.
     cv : int, splitter, iterable of (train, test) or "prefit", default=None
@@ -121,9 +133,8 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             raise ValueError(f"refit=False needs a single split, whose estimator it keeps; cv has {len(splits)}.")
 
         # Held-out rows of each fold, and what an estimator that has not seen them makes of them.
-        fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fitted)(self.estimator, X, y, train, routed.estimator.fit) for train, _ in splits
-        )
+        tasks = [(self.estimator, X, y, train, routed.estimator.fit) for train, _ in splits]
+        fitted = _all_fitted(tasks, self.n_jobs)
         self.classes_ = np.unique(y) if self.refit else fitted[0].classes_
         folds = [
             _HeldOut(
@@ -137,21 +148,10 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             for estimator, (_, test) in zip(fitted, splits, strict=True)
         ]
 
-        # The offsets, from those that are best for accuracy or those that are best for balanced accuracy.
-        codes = np.concatenate([encode(fold.y, self.classes_, "the estimator's classes_") for fold in folds])
-        log_proba = np.concatenate([fold.log_proba for fold in folds])
-        shares = np.bincount(codes, minlength=len(self.classes_)) / len(codes)
-        starts = [np.zeros(len(self.classes_)), -np.log(np.maximum(shares, 1 / len(codes)))]
-
-        def mean_score(offsets: np.ndarray) -> float:
-            return float(np.mean([fold.score_with(offsets) for fold in folds]))
-
-        # Thousands of calls with our input, many of which never predict some class.
-        with config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            start = max(starts, key=mean_score)
-            start = start - start[0]
-            self.best_score_, self.class_offsets_ = _ascend(mean_score, start, log_proba, codes, self.n_candidates)
+        # The offsets, on them.
+        with config_context(assume_finite=True, skip_parameter_validation=True):  # thousands of calls with our input
+            self.class_offsets_ = _best_offsets(folds, self.classes_, self.n_candidates)
+            self.best_score_ = _mean_score(folds, self.class_offsets_)
         if not np.isfinite(self.best_score_):
             raise ValueError(f"scoring must give a finite score; {self.scoring!r} gives {self.best_score_}.")
         self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit) if self.refit else fitted[0]
@@ -164,7 +164,16 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     def _check_parameters(self, params: dict[str, Any]) -> None:
         if not hasattr(self.estimator, "predict_proba"):
             raise TypeError(f"estimator must be a classifier with predict_proba; it is {self.estimator!r}.")
-        check_scalar(self.n_candidates, "n_candidates", Integral, min_val=2)
+        if not _is_int(self.n_candidates):
+            raise TypeError(f"n_candidates must be an int of at least 2; it is {self.n_candidates!r}.")
+        if self.n_candidates < 2:
+            raise ValueError(f"n_candidates must be an int of at least 2; it is {self.n_candidates!r}.")
+        if not isinstance(self.refit, bool | np.bool_):
+            raise TypeError(f"refit must be True or False; it is {self.refit!r}.")
+        if self.n_jobs is not None and not _is_int(self.n_jobs):
+            raise TypeError(f"n_jobs must be None or an int other than 0; it is {self.n_jobs!r}.")
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must be None or an int other than 0; it is 0.")
         if params and not get_config()["enable_metadata_routing"]:
             raise ValueError(
                 f"fit takes {sorted(params)} only with metadata routing: "
@@ -195,7 +204,10 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         return self.estimator_.predict_proba(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return log p_c + offset_c, shape (n, K); for two classes that of `classes_[1]` less the other, shape (n,)."""
+        """Return log p_c + offset_c, shape (n, K); for two classes that of `classes_[1]` less the other, shape (n,).
+
+        `predict` is its sign or argmax, and each class ranks rows as its probability does.
+        """
         check_is_fitted(self)
         scores = _log(self.estimator_.predict_proba(X)) + self.class_offsets_
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -220,6 +232,10 @@ class TunedOffsetClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         return tags
 
 
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
 def _fitted(estimator: Any, X: Any, y: np.ndarray, train: np.ndarray | None, params: Any) -> Any:
     if train is None:
         return estimator
@@ -227,22 +243,55 @@ def _fitted(estimator: Any, X: Any, y: np.ndarray, train: np.ndarray | None, par
     return clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
 
 
+def _fitted_under(config: dict[str, Any], *task: Any) -> Any:
+    with config_context(**config):
+        return _fitted(*task)
+
+
+def _all_fitted(tasks: list[Any], n_jobs: int | None) -> list[Any]:
+    """Return the estimators of all folds.
+
+    scikit-learn's Parallel sets the warning filters of the process around each task, which threads share.
+    """
+    if joblib.effective_n_jobs(n_jobs) == 1:
+        return [_fitted(*task) for task in tasks]
+    if getattr(get_active_backend()[0], "uses_threads", False):
+        config = get_config()
+        return joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_fitted_under)(config, *task) for task in tasks)
+    return Parallel(n_jobs=n_jobs)(delayed(_fitted)(*task) for task in tasks)
+
+
 class _HeldOut(ClassifierMixin, BaseEstimator):
     """The held-out rows of one fold; to a scorer, a classifier that predicts them with the offsets under test."""
 
     def __init__(
-        self, estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, scorer: Callable[..., float], params: Any
+        self, estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, scorer: Any, params: dict[str, Any]
     ) -> None:
         self.X, self.y, self.scorer, self.params = X, y, scorer, params
         self.classes_ = classes
+        self.codes = encode(y, classes, "the estimator's classes_")
+        weights = params.get("sample_weight")
+        self.weights = None if weights is None else np.asarray(weights, dtype=float)
+        #: The scorer's function of labels, if that is all it is.
+        self.metric: Metric | None = metric_of(scorer) if set(params) <= {"sample_weight"} else None
         proba = np.zeros((len(y), len(classes)))  # a fold may lack a class
         proba[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
         self.log_proba = _log(proba)
 
     def score_with(self, offsets: np.ndarray) -> float:
         """Return the score of the labels that these offsets choose."""
-        self.predicted = self.classes_[(self.log_proba + offsets).argmax(axis=1)]
-        return self.scorer(self, self.X, self.y, **self.params)
+        codes = (self.log_proba + offsets).argmax(axis=1)
+        n_classes = len(self.classes_)
+        if self.metric is None:
+            self.predicted = self.classes_[codes]
+            return self.scorer(self, self.X, self.y, **self.params)
+        if not self.metric.counts_rows or len(codes) <= n_classes**2:
+            return self.metric(self.y, self.classes_[codes], self.weights)
+        # One row for all of the same label and prediction, which is the same to a metric and shorter.
+        pairs = self.codes * n_classes + codes
+        there = np.flatnonzero(np.bincount(pairs, minlength=n_classes**2))
+        weights = np.bincount(pairs, self.weights, minlength=n_classes**2)[there]
+        return self.metric(self.classes_[there // n_classes], self.classes_[there % n_classes], weights)
 
     def predict(self, X: Any) -> np.ndarray:
         return self.predicted
@@ -257,29 +306,193 @@ def _log(proba: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(proba, np.finfo(np.float64).tiny))
 
 
-def _ascend(
-    mean_score: Callable[[np.ndarray], float],
-    offsets: np.ndarray,
-    log_proba: np.ndarray,
-    codes: np.ndarray,
-    n_candidates: int,
-) -> tuple[float, np.ndarray]:
-    """Return the best score, and the offsets, the first of them 0, found by changing one at a time from those given."""
-    best = mean_score(offsets)
+def _mean_score(folds: Iterable[_HeldOut], offsets: np.ndarray) -> float:
+    return float(np.mean([fold.score_with(offsets) for fold in folds]))
+
+
+class _Rows:
+    """The held-out rows of all folds together, and the offsets at which they turn to a class."""
+
+    def __init__(self, folds: list[_HeldOut]) -> None:
+        self.folds = folds
+        self.log_proba = np.concatenate([fold.log_proba for fold in folds])
+        self.codes = np.concatenate([fold.codes for fold in folds])
+
+    def starts(self) -> list[np.ndarray]:
+        """Return offsets that are best for accuracy, and that are best for balanced accuracy."""
+        n_classes = self.log_proba.shape[1]
+        shares = np.bincount(self.codes, minlength=n_classes) / len(self.codes)
+        start = -np.log(np.maximum(shares, 1 / len(self.codes)))
+        return [np.zeros(n_classes), start - start[0]]
+
+    def turns(self, code: int, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the offset of a class beyond which each row is called so, and the class it is called below that."""
+        values = self.log_proba + offsets
+        values[:, code] = -np.inf
+        others = values.argmax(axis=1)
+        return values[np.arange(len(values)), others] - self.log_proba[:, code], others
+
+
+class _Score(Protocol):
+    """The mean score over folds: of offsets, and of candidates for the offset of one class."""
+
+    max_rounds: int
+
+    def of(self, offsets: np.ndarray) -> float: ...
+
+    def of_each(
+        self, code: int, offsets: np.ndarray, candidates: np.ndarray, turns: np.ndarray, others: np.ndarray
+    ) -> np.ndarray: ...
+
+
+class _CalledScore:
+    """The score by calling the scorer: any function whatever."""
+
+    max_rounds = _MAX_ROUNDS_OF_CALLS
+
+    def __init__(self, rows: _Rows, stride: int = 1) -> None:
+        #: Every how manieth candidate is tried, and then those around the best of these.
+        self.folds, self.stride = rows.folds, stride
+
+    def of(self, offsets: np.ndarray) -> float:
+        return _mean_score(self.folds, offsets)
+
+    def of_each(
+        self, code: int, offsets: np.ndarray, candidates: np.ndarray, turns: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        scores = np.full(len(candidates), np.nan)
+
+        def score(positions: Iterable[int]) -> None:
+            for i in positions:
+                if np.isnan(scores[i]):
+                    scores[i] = self.of(_moved(offsets, code, candidates[i]))
+
+        score(range(0, len(candidates), self.stride))
+        if not np.isnan(scores).all():
+            best = int(np.nanargmax(scores))
+            score(range(max(best - self.stride + 1, 0), min(best + self.stride, len(candidates))))
+        return scores
+
+
+class _CountedScore:
+    """The score from counts of rows by class, which are sums over the rows that have turned: all candidates at once."""
+
+    max_rounds = _MAX_ROUNDS
+
+    def __init__(self, rows: _Rows, score: LabelScore) -> None:
+        self.rows, self.score = rows, score
+        self.n_folds, self.n_classes = len(rows.folds), len(rows.folds[0].classes_)
+        self.fold = np.repeat(np.arange(self.n_folds), [len(fold.codes) for fold in rows.folds])
+        weighted = any(fold.weights is not None for fold in rows.folds)
+        self.weights = np.concatenate([fold.weights for fold in rows.folds]) if weighted else None
+        own = self.fold * self.n_classes + rows.codes
+        size = self.n_folds * self.n_classes
+        self.n_true = np.bincount(own, minlength=size).reshape(self.n_folds, self.n_classes)
+        self.true = np.bincount(own, self.weights, minlength=size).reshape(self.n_folds, self.n_classes)
+
+    def of(self, offsets: np.ndarray) -> float:
+        codes = (self.rows.log_proba + offsets).argmax(axis=1)
+        return float(self._scores(0, np.ones(len(codes), dtype=np.intp), codes, 1)[0])
+
+    def of_each(
+        self, code: int, offsets: np.ndarray, candidates: np.ndarray, turns: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        return self._scores(code, np.searchsorted(candidates, turns, side="right"), others, len(candidates))
+
+    def _scores(self, code: int, since: np.ndarray, others: np.ndarray, m: int) -> np.ndarray:
+        """Return the mean scores of m predictions: row i is `code` from the prediction since[i] on, others[i] before.
+
+        Shape (m,).
+        """
+        n_called, n_hits = self._tally(code, since, others, m, None)
+        called, hits = n_called, n_hits
+        if self.weights is not None:  # sums of fractions do not come back to 0
+            called, hits = self._tally(code, since, others, m, self.weights)
+            called, hits = np.where(n_called > 0, called, 0), np.where(n_hits > 0, hits, 0)
+        folds = zip(self.true, self.n_true, n_called, called, hits, strict=True)
+        scores = [self.score(Counts(true, was, right, (n_true > 0) | (n > 0))) for true, n_true, n, was, right in folds]
+        return np.mean(scores, axis=0)
+
+    def _tally(
+        self, code: int, since: np.ndarray, others: np.ndarray, m: int, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many rows each prediction calls each class, and how many rightly; shape (folds, m, K) each."""
+        shape = (self.n_folds, m + 1, self.n_classes)
+        rows = np.ones(len(since)) if weights is None else weights
+        codes = self.rows.codes
+
+        def summed(come: np.ndarray, go: np.ndarray) -> np.ndarray:
+            """Sum rows that are called `others` first, of which those in `go` leave and those in `come` join `code`."""
+            first = np.ravel_multi_index((self.fold[go], 0, others[go]), shape)
+            leave = np.ravel_multi_index((self.fold[go], since[go], others[go]), shape)
+            join = np.ravel_multi_index((self.fold[come], since[come], code), shape)
+            change = np.bincount(
+                np.concatenate([first, leave, join]),
+                np.concatenate([rows[go], -rows[go], rows[come]]),
+                minlength=int(np.prod(shape)),
+            )
+            return change.reshape(shape).cumsum(axis=1)[:, :m]
+
+        every = np.ones(len(since), dtype=bool)
+        return summed(every, every), summed(codes == code, codes == others)
+
+
+def _best_offsets(folds: list[_HeldOut], classes: np.ndarray, n_candidates: int) -> np.ndarray:
+    """Return the offsets of the best mean score that the search finds, the first of them 0."""
+    rows = _Rows(folds)
+    starts = rows.starts()
+    called = _CalledScore(rows)
+    values = [called.of(start) for start in starts]
+    metric = folds[0].metric
+    from_counts = None if metric is None else metric.from_counts(classes)
+    if from_counts is not None:
+        counted = _CountedScore(rows, from_counts)
+        if np.allclose([counted.of(start) for start in starts], values, rtol=0, atol=1e-9, equal_nan=True):
+            return max((_ascend(rows, counted, start, n_candidates) for start in starts), key=itemgetter(0))[1]
+    best = starts[_argmax(values)]
+    if len(classes) == 2:
+        return _ascend(rows, called, best, n_candidates)[1]
+    # Calls are slow: a search among few candidates leads the way, from there and from where other scores are best.
+    proxies = [_ascend(rows, _CountedScore(rows, one), start, n_candidates)[1] for one in PROXIES for start in starts]
+    proxy = proxies[_argmax([called.of(offsets) for offsets in proxies])]
+    few = _CalledScore(rows, _STRIDE)
+    _, best = max((_ascend(rows, few, start, n_candidates) for start in (best, proxy)), key=itemgetter(0))
+    return _ascend(rows, called, best, n_candidates)[1]
+
+
+def _argmax(values: Sequence[float]) -> int:
+    return int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+
+
+def _ascend(rows: _Rows, score: _Score, offsets: np.ndarray, n_candidates: int) -> tuple[float, np.ndarray]:
+    """Return the best score, and the offsets, found by changing one at a time from those given."""
+    best = score.of(offsets)
     moving = [1] if len(offsets) == 2 else range(len(offsets))
     still = 0  # classes in a row for which nothing better was found
-    for code in islice(cycle(moving), _MAX_ROUNDS * len(moving)):
-        others = np.delete(log_proba + offsets, code, axis=1).max(axis=1)
-        candidates = _between(others - log_proba[:, code], codes == code, n_candidates)
-        moved = [np.r_[offsets[:code], candidate, offsets[code + 1 :]] for candidate in candidates]
-        moved = [one - one[0] for one in moved]  # as `predict` will add them
-        score, found = max(((mean_score(one), one) for one in moved), key=itemgetter(0))
-        still = 0 if score > best else still + 1
-        if score > best:
-            best, offsets = score, found
+    for code in islice(cycle(moving), score.max_rounds * len(moving)):
+        turns, others = rows.turns(code, offsets)
+        candidates = _between(turns, rows.codes == code, n_candidates)
+        scores = score.of_each(code, offsets, candidates, turns, others)
+        still += 1
+        # Where probabilities are tied, the labels of `predict` may be others than the turns say: see what it gives.
+        for i in np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:3]:
+            moved = _moved(offsets, code, candidates[i])
+            if not scores[i] > best + _BETTER:
+                break
+            found = score.of(moved)
+            if found > best + _BETTER:
+                best, offsets, still = found, moved, 0
+                break
         if still == len(moving):
             break
     return best, offsets
+
+
+def _moved(offsets: np.ndarray, code: int, candidate: float) -> np.ndarray:
+    """Return offsets with another one for a class, as `predict` will add them."""
+    moved = offsets.copy()
+    moved[code] = candidate
+    return moved - moved[0]
 
 
 def _between(turns: np.ndarray, own: np.ndarray, n: int) -> np.ndarray:

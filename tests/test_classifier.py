@@ -1,7 +1,6 @@
-"""The estimator's own behaviour: fitted attributes, one remedy at a time, going on, stopping, saving, repeating."""
+"""The estimator's own behaviour: fitted attributes, one remedy at a time, going on, stopping, repeating."""
 
 import copy
-import io
 import pickle
 import re
 import signal
@@ -9,7 +8,6 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.multiclass import check_classification_targets
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -863,57 +861,6 @@ def test_the_default_module_has_the_sizes_it_is_given():
     assert [tuple(p.shape) for p in MLP(3, hidden_sizes=[]).parameters() if p.ndim == 2] == [(1, 3)]
 
 
-# Saving and loading
-
-
-@pytest.mark.parametrize("remedy", [{}, {"sampling": "over", "early_stopping": True}])
-def test_pickle_joblib_and_deepcopy_keep_the_predictions(data, tmp_path, remedy):
-    X, y = data
-    fitted = net(**remedy, callbacks=[LRScheduler()]).fit(X, y)
-    joblib.dump(fitted, tmp_path / "net.joblib")
-    for again in (pickle.loads(pickle.dumps(fitted)), joblib.load(tmp_path / "net.joblib"), copy.deepcopy(fitted)):
-        np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
-        again.set_params(early_stopping=False).partial_fit(X, y)
-
-
-def test_a_pickle_holds_no_rows(data):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(20_000, 5)), (rng.random(20_000) < 0.1).astype(int)
-    fitted = net(max_epochs=1, sampling="over", train_split=predefined_split(Dataset(X[:5000], y[:5000])))
-    fitted.set_params(train_split=None).fit(X, y)
-    assert len(pickle.dumps(fitted)) < X.nbytes / 4
-
-
-@pytest.mark.parametrize("safetensors", [False, True])
-def test_save_and_load_params(data, safetensors):
-    X, y = data
-    fitted, other = net().fit(X, y), net(random_state=1).fit(X, y)
-    file = io.BytesIO()
-    fitted.save_params(f_params=file, use_safetensors=safetensors)
-    file.seek(0)
-    other.load_params(f_params=file, use_safetensors=safetensors)
-    np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
-
-
-def test_weights_of_classes_are_saved_with_the_criterion(data):
-    X, y = data
-    weighted, plain = net(class_weight="balanced").fit(X, y), net().fit(X, y)
-    file = io.BytesIO()
-    weighted.save_params(f_criterion=file)
-    file.seek(0)
-    plain.load_params(f_criterion=file)
-    logits, codes = torch.zeros(300, 1, dtype=torch.float64), torch.from_numpy(y)
-    assert plain.net_.criterion_(logits, codes) == weighted.net_.criterion_(logits, codes)
-
-
-def test_optimizer_and_history_are_saved_too(data, tmp_path):
-    fitted, other = net().fit(*data), net(max_epochs=1).fit(*data)
-    files = {"f_optimizer": tmp_path / "optimizer.pt", "f_history": tmp_path / "history.json"}
-    fitted.save_params(**files)
-    other.load_params(**files)
-    assert len(other.history_) == 3
-
-
 # Devices
 
 
@@ -927,7 +874,7 @@ def test_a_gpu_trains_in_float32_and_pickles_to_the_cpu(data):
 
 
 def test_device_auto_dtype_is_float32_where_doubles_are_slow(data):
-    from imbalanced_torch._rows import resolve_dtype
+    from imbalanced_torch._rows import Rows, resolve_dtype
 
-    assert resolve_dtype("auto", data[0], "cuda:0") == torch.float32
-    assert resolve_dtype("auto", data[0], torch.device("mps")) == torch.float32
+    assert resolve_dtype("auto", Rows(data[0]), "cuda:0") == torch.float32
+    assert resolve_dtype("auto", Rows(data[0]), torch.device("mps")) == torch.float32

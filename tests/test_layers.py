@@ -110,7 +110,11 @@ def test_a_module_with_more_to_it_is_left_to_torch(change):
     assert Layers.of(module) is None
 
 
-@pytest.mark.parametrize("module", [MLP(4, dropout=1.0), MLP(4, activation=nn.Tanh), nn.Linear(4, 1), Mine(4)])
+ALL_DROPPED = MLP(4, dropout=0.5)
+ALL_DROPPED.hidden[2].p = 1.0
+
+
+@pytest.mark.parametrize("module", [ALL_DROPPED, MLP(4, activation=nn.Tanh), nn.Linear(4, 1), Mine(4)])
 def test_another_module_is_left_to_torch(module):
     assert Layers.of(module) is None
 

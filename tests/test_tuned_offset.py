@@ -1,20 +1,36 @@
 """Offsets tuned out of fold: hand-made cases, scikit-learn's own tuner and checks, errors word for word."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+
 import numpy as np
 import pytest
-from sklearn import config_context
+from joblib import parallel_config
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import make_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, f1_score, make_scorer
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    fbeta_score,
+    get_scorer,
+    make_scorer,
+)
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, TunedThresholdClassifierCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from imbalanced_torch import ImbalancedNetClassifier, TunedOffsetClassifierCV
+from imbalanced_torch._label_scores import Metric
+from imbalanced_torch._tuned_offset import _between
 
 SCORERS = {
     "balanced_accuracy": balanced_accuracy_score,
@@ -89,6 +105,189 @@ def test_balanced_accuracy_is_tuned_to_about_minus_log_prior():
     offsets = tuned().fit(X, y).class_offsets_
     expected = -np.log(np.bincount(y) / len(y))
     np.testing.assert_allclose(offsets, expected - expected[0], atol=0.7)
+
+
+def long_tail(n, n_classes, seed):
+    weights = 1 / np.arange(1, n_classes + 1)
+    return make_classification(
+        n,
+        n_features=12,
+        n_informative=8,
+        n_classes=n_classes,
+        n_clusters_per_class=1,
+        weights=weights / weights.sum(),
+        flip_y=0.1,
+        random_state=seed,
+    )
+
+
+# The metrics by hand, in a tenth of the time
+
+
+def confusion(y, predicted):
+    n = max(y.max(), predicted.max()) + 1
+    return np.bincount(y * n + predicted, minlength=n * n).reshape(n, n)
+
+
+def hit(y, predicted):
+    return (y == predicted).mean()
+
+
+def recall(y, predicted):
+    table = confusion(y, predicted)
+    there = table.sum(1) > 0
+    return (np.diag(table)[there] / table.sum(1)[there]).mean()
+
+
+def f1(y, predicted):
+    table = confusion(y, predicted)
+    size = table.sum(0) + table.sum(1)
+    return (2 * np.diag(table)[size > 0] / size[size > 0]).mean()
+
+
+def matthews(y, predicted):
+    table = confusion(y, predicted)
+    true, called, n = table.sum(1), table.sum(0), len(y)
+    spread = (n**2 - true @ true) * (n**2 - called @ called)
+    return (np.trace(table) * n - true @ called) / np.sqrt(spread) if spread else 0.0
+
+
+def score_by_calls(log_proba, y, metric, n_candidates=100, rounds=10):
+    """Search as documented, one call of the metric for each candidate: the score that counts have to reach."""
+    n_classes = log_proba.shape[1]
+    moving = [1] if n_classes == 2 else range(n_classes)
+    start = -np.log(np.bincount(y) / len(y))
+
+    def score(offsets):
+        return metric(y, (log_proba + offsets).argmax(1))
+
+    offsets = max(np.zeros(n_classes), start - start[0], key=score)
+    best, still = score(offsets), 0
+    for code in islice(cycle(moving), rounds * len(moving)):
+        others = np.delete(log_proba + offsets, code, axis=1).max(axis=1)
+        tried = []
+        for candidate in _between(others - log_proba[:, code], y == code, n_candidates):
+            moved = offsets.copy()
+            moved[code] = candidate
+            tried.append(moved - moved[0])
+        values = [score(one) for one in tried]
+        still = 0 if max(values) > best else still + 1
+        if max(values) > best:
+            best, offsets = max(values), tried[int(np.argmax(values))]
+        if still == len(moving):
+            break
+    return best
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+@pytest.mark.parametrize("scoring", ["balanced_accuracy", "accuracy", "f1_macro", "matthews_corrcoef"])
+def test_the_score_is_that_of_a_search_by_calls_or_better(scoring, n_classes, seed):
+    X, y = long_tail(400, n_classes, seed)
+    fitted = GaussianNB().fit(X[:200], y[:200])
+    X, y = X[200:], y[200:]
+    model = tuned(fitted, scoring=scoring, cv="prefit", refit=False, n_candidates=20).fit(X, y)
+    metric = {"balanced_accuracy": recall, "accuracy": hit, "f1_macro": f1, "matthews_corrcoef": matthews}[scoring]
+    log_proba = np.log(np.maximum(fitted.predict_proba(X), np.finfo(float).tiny))
+    assert model.best_score_ >= score_by_calls(log_proba, y, metric, n_candidates=20) - 1e-3
+    assert model.best_score_ == pytest.approx(get_scorer(scoring)(model, X, y), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "scoring", ["f1_macro", "balanced_accuracy", make_scorer(fbeta_score, beta=2, average="macro")]
+)
+def test_a_score_of_counts_needs_no_call_for_a_candidate(monkeypatch, scoring):
+    calls = []
+    call = Metric.__call__
+    monkeypatch.setattr(Metric, "__call__", lambda *args: calls.append(1) or call(*args))
+    X, y = long_tail(600, 10, seed=0)
+    tuned(GaussianNB(), scoring=scoring).fit(X, y)
+    assert len(calls) == 5 * (2 + 1)  # folds, times two starts and the end
+
+
+def test_the_calls_of_a_callable_are_bounded():
+    X, y = long_tail(600, 10, seed=0)
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(1)
+        return -len(calls) if len(calls) % 2 else len(calls)  # always better somewhere
+
+    tuned(GaussianNB(), scoring=scorer, cv=[(np.arange(300), np.arange(300, 600))], refit=False).fit(X, y)
+    full, few = 102, 21 + 8
+    assert len(calls) <= 3 * 10 * (full + 1) + 2 * 3 * 10 * (few + 3) + 100
+
+
+@pytest.mark.parametrize("scoring", ["f1_macro", "balanced_accuracy", make_scorer(cohen_kappa_score)])
+def test_a_callable_is_tuned_as_the_scorer_that_it_calls(scoring):
+    X, y = long_tail(300, 3, seed=1)
+    scorer = get_scorer(scoring)
+
+    def by_call(estimator, X, y):
+        return scorer._score_func(y, estimator.predict(X), **scorer._kwargs)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a callable's own warnings are shown
+        called = tuned(GaussianNB(), scoring=by_call, cv=2, n_candidates=10).fit(X, y)
+    counted = tuned(GaussianNB(), scoring=scoring, cv=2, n_candidates=10).fit(X, y)
+    assert called.best_score_ == pytest.approx(counted.best_score_, abs=0.02)
+
+
+@pytest.mark.parametrize("scoring", [accuracy_score, f1_score], ids=["accuracy", "f1"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_weighted_scores_are_those_of_weighted_rows(scoring, n_classes):
+    X, y = long_tail(600, n_classes, seed=0)
+    weights = np.random.default_rng(0).uniform(0.0, 3.0, 600) * (np.arange(600) % 5 > 0)
+    average = {} if scoring is accuracy_score else {"average": "macro"}
+    with config_context(enable_metadata_routing=True):
+        fitted = GaussianNB().set_fit_request(sample_weight=False).fit(X[:300], y[:300])
+        scorer = make_scorer(scoring, **average).set_score_request(sample_weight=True)
+        model = tuned(fitted, scoring=scorer, cv="prefit", refit=False)
+        model.fit(X[300:], y[300:], sample_weight=weights[300:])
+    value = scoring(y[300:], model.predict(X[300:]), sample_weight=weights[300:], **average)
+    assert model.best_score_ == pytest.approx(value, abs=1e-12)
+    plain = scoring(y[300:], fitted.predict(X[300:]), sample_weight=weights[300:], **average)
+    assert model.best_score_ > plain
+
+
+def test_rows_of_one_label_and_prediction_are_scored_together():
+    X, y = long_tail(2000, 3, seed=0)
+    scorer = make_scorer(cohen_kappa_score, weights="linear")
+    fitted = GaussianNB().fit(X[:1000], y[:1000])
+    model = tuned(fitted, scoring=scorer, cv="prefit", refit=False, n_candidates=10).fit(X[1000:], y[1000:])
+    assert model.best_score_ == pytest.approx(scorer(model, X[1000:], y[1000:]), abs=1e-12)
+
+
+class Watcher(GaussianNB):
+    """Notes the warning filters and scikit-learn's configuration that its `fit` runs under."""
+
+    seen = []
+
+    def fit(self, X, y, sample_weight=None):
+        Watcher.seen.append((warnings.filters, list(warnings.filters), get_config()["enable_metadata_routing"]))
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_threads_leave_the_warning_filters_alone(n_jobs):
+    X, y = long_tail(300, 3, seed=0)
+    filters, before = warnings.filters, list(warnings.filters)
+    seen = Watcher.seen = []
+
+    def watch(estimator, X, y):
+        seen.append((warnings.filters, list(warnings.filters), True))
+        return accuracy_score(y, estimator.predict(X))
+
+    def fit(scoring):
+        with config_context(enable_metadata_routing=True), parallel_config("threading"):
+            tuned(Watcher(), scoring=scoring, cv=2, n_candidates=5, n_jobs=n_jobs).fit(X, y)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(fit, [watch, "precision_macro", watch, "balanced_accuracy"]))
+    assert warnings.filters is filters
+    assert warnings.filters == before
+    assert all(one is filters and each == before for one, each, _ in seen)
+    assert all(routing for *_, routing in seen)
 
 
 class Memory(ClassifierMixin, BaseEstimator):
@@ -252,7 +451,17 @@ def test_labels_that_a_prefit_estimator_does_not_know_raise():
             ValueError,
             "scoring must look at predicted labels, which offsets change; 'roc_auc_ovr' looks at predict_proba.",
         ),
-        ({"n_candidates": 1}, ValueError, "n_candidates == 1, must be >= 2."),
+        ({"n_candidates": 1}, ValueError, "n_candidates must be an int of at least 2; it is 1."),
+        ({"n_candidates": True}, TypeError, "n_candidates must be an int of at least 2; it is True."),
+        ({"n_candidates": 20.0}, TypeError, "n_candidates must be an int of at least 2; it is 20.0."),
+        ({"n_candidates": None}, TypeError, "n_candidates must be an int of at least 2; it is None."),
+        ({"refit": 1}, TypeError, "refit must be True or False; it is 1."),
+        ({"refit": "no"}, TypeError, "refit must be True or False; it is 'no'."),
+        ({"refit": None}, TypeError, "refit must be True or False; it is None."),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be None or an int other than 0; it is 0."),
+        ({"n_jobs": True}, TypeError, "n_jobs must be None or an int other than 0; it is True."),
+        ({"n_jobs": 1.5}, TypeError, "n_jobs must be None or an int other than 0; it is 1.5."),
+        ({"n_jobs": "all"}, TypeError, "n_jobs must be None or an int other than 0; it is 'all'."),
         (
             {"cv": "prefitted"},
             ValueError,

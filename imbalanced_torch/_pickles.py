@@ -1,0 +1,72 @@
+"""Pickles that know the version that wrote them, and that serve a later one as far as they can."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
+
+from imbalanced_torch._version import __version__
+
+#: Where a pickle holds the version that wrote it.
+_KEY = "_imbalanced_torch_version"
+
+
+class Versioned:
+    """Note the version in pickles; in those of another version fill parameters that it did not have, and warn.
+
+    What can't be filled, such as what `fit` learned, raises NotFittedError, a ValueError and an AttributeError, with
+    both versions when it is asked for.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return {**(state or {}), _KEY: __version__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        attributes = {**_defaults(type(self)), **state}
+        written_by = attributes.pop(_KEY, "unknown")
+        super().__setstate__(attributes)  # type: ignore[misc]
+        if written_by != __version__:
+            vars(self)["_written_by"] = written_by
+            warnings.warn(_OtherVersionWarning(type(self).__name__, written_by), stacklevel=2)
+
+    def __getattr__(self, name: str) -> Any:
+        written_by = vars(self).get("_written_by")
+        if written_by is None or name.startswith("_"):
+            return super().__getattribute__(name)  # raises Python's own error
+        raise NotFittedError(
+            f"this {type(self).__name__} has no {name}: it was pickled by {_named(written_by)}, and this is "
+            f"{_named(__version__)}. Fit it anew, or use it with the version that pickled it."
+        )
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return the parameters that have a default, in the class and in those it is derived from."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            found = {p.name: p.default for p in parameters if p.default is not p.empty} | found
+    return found
+
+
+def _named(version: str) -> str:
+    return "an unknown version of imbalanced-torch" if version == "unknown" else f"imbalanced-torch {version}"
+
+
+class _OtherVersionWarning(InconsistentVersionWarning):
+    """scikit-learn's warning, which names scikit-learn's version, with ours."""
+
+    def __init__(self, name: str, written_by: str) -> None:
+        super().__init__(estimator_name=name, current_sklearn_version=__version__, original_sklearn_version=written_by)
+
+    def __str__(self) -> str:
+        return (
+            f"this {self.estimator_name} was pickled by {_named(self.original_sklearn_version)}, and this is "
+            f"{_named(self.current_sklearn_version)}: parameters that it lacked are at their defaults, and it may fail "
+            "or predict otherwise. Fit it anew, or use it with the version that pickled it."
+        )
