@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from imbalanced_torch import ImbalancedNetClassifier
-from imbalanced_torch._streams import Batches, Draws, DrawsInTurn, RowsByClass
+from imbalanced_torch._remedies.row_streams import Batches, Draws, DrawsInTurn, RowsByClass
 
 SPLIT = {"sampling": "weighted", "early_stopping": True}
 FITS = {

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from imbalanced_torch import ImbalancedNetClassifier
-from imbalanced_torch._streams import Draws, RowsByClass
+from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
 
 
 def data(n, dtype=np.float32):

@@ -1,8 +1,7 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
-from imbalanced_torch._class_weight import EffectiveNumber
 from imbalanced_torch._classifier import ImbalancedNetClassifier
-from imbalanced_torch._losses import (
+from imbalanced_torch._losses.row_losses import (
     AsymmetricLoss,
     FocalLoss,
     LabelSmoothingLoss,
@@ -10,13 +9,14 @@ from imbalanced_torch._losses import (
     LogitAdjustedLoss,
     VSLoss,
 )
-from imbalanced_torch._module import MLP
-from imbalanced_torch._net import ImbalancedNet
-from imbalanced_torch._prediction import UncorrectedDecisionWarning
-from imbalanced_torch._prior import estimate_prior
-from imbalanced_torch._remedy import CombinedRemedyWarning
-from imbalanced_torch._sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
-from imbalanced_torch._schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule
+from imbalanced_torch._net.module import MLP
+from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._prediction.prediction import UncorrectedDecisionWarning
+from imbalanced_torch._prediction.prior import estimate_prior
+from imbalanced_torch._remedies.class_weight import EffectiveNumber
+from imbalanced_torch._remedies.plan import CombinedRemedyWarning
+from imbalanced_torch._remedies.sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch._remedies.schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule
 from imbalanced_torch._tuned_offset import TunedOffsetClassifierCV
 from imbalanced_torch._version import __version__ as __version__
 

@@ -22,36 +22,8 @@ from skorch.helper import SliceDataset
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from imbalanced_torch._callbacks import Stopping, copied
-from imbalanced_torch._constraints import check_constraints, warn_of_few_rows
-from imbalanced_torch._criterion import resolve_criterion
-from imbalanced_torch._foreign_words import VALUES
-from imbalanced_torch._global_state import global_stream, reseed, seeded, sub_seed, worker_threads
-from imbalanced_torch._holdout import by_user, stratified
-from imbalanced_torch._hyperparameters import accepted_by, labels_of, listed, plain, same
-from imbalanced_torch._input import check_classes, check_sample_weight, check_X, check_y, encode
-from imbalanced_torch._keywords import (
-    PREFIXES,
-    check_keywords,
-    check_names,
-    constructor_parameters,
-    nested_parameters,
-)
-from imbalanced_torch._module import MLP, last_layer, own_masks, sizes_asked_for
-from imbalanced_torch._net import ImbalancedNet, orders_rows
-from imbalanced_torch._persistence import Loaded, as_in_a_file, described, restored_on_error, stage_of
-from imbalanced_torch._pickles import Versioned
-from imbalanced_torch._prediction import (
-    Prediction,
-    raw_scores,
-    remembered,
-    resolve_prediction,
-    uncorrected,
-    warn_uncorrected,
-)
-from imbalanced_torch._prior import Exposure, shown
-from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._rows import (
+from imbalanced_torch._data.checks import check_classes, check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._data.rows import (
     Rows,
     TrainingRows,
     check_fits,
@@ -60,8 +32,36 @@ from imbalanced_torch._rows import (
     row_shape,
     shape_of_rows,
 )
-from imbalanced_torch._schedule import Schedule, resolve_schedule
-from imbalanced_torch._streams import class_counts
+from imbalanced_torch._data.validation_split import by_user, stratified
+from imbalanced_torch._losses.weighted import resolve_criterion
+from imbalanced_torch._net.callbacks import Stopping, copied
+from imbalanced_torch._net.global_state import global_stream, reseed, seeded, sub_seed, worker_threads
+from imbalanced_torch._net.module import MLP, last_layer, own_masks, sizes_asked_for
+from imbalanced_torch._net.skorch_net import ImbalancedNet, orders_rows
+from imbalanced_torch._parameters.constraints import check_constraints, warn_of_few_rows
+from imbalanced_torch._parameters.foreign_words import VALUES
+from imbalanced_torch._parameters.names import (
+    PREFIXES,
+    check_keywords,
+    check_names,
+    constructor_parameters,
+    nested_parameters,
+)
+from imbalanced_torch._parameters.values import accepted_by, labels_of, listed, plain, same
+from imbalanced_torch._persistence.files import Loaded, as_in_a_file, described, restored_on_error, stage_of
+from imbalanced_torch._persistence.pickles import Versioned
+from imbalanced_torch._prediction.prediction import (
+    Prediction,
+    raw_scores,
+    remembered,
+    resolve_prediction,
+    uncorrected,
+    warn_uncorrected,
+)
+from imbalanced_torch._prediction.prior import Exposure, shown
+from imbalanced_torch._remedies.plan import Remedy
+from imbalanced_torch._remedies.row_streams import class_counts
+from imbalanced_torch._remedies.schedule import Schedule, resolve_schedule
 
 #: Above so many rows "auto" stops early, as HistGradientBoostingClassifier does.
 _EARLY_STOPPING_ROWS = 10_000

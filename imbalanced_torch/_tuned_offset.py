@@ -20,9 +20,9 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from imbalanced_torch._input import check_y, encode
-from imbalanced_torch._label_scores import PROXIES, Counts, LabelScore, Metric, metric_of
-from imbalanced_torch._pickles import Versioned
+from imbalanced_torch._data.checks import check_y, encode
+from imbalanced_torch._persistence.pickles import Versioned
+from imbalanced_torch._prediction.label_scores import PROXIES, Counts, LabelScore, Metric, metric_of
 
 #: Rounds over the classes; each takes the best offset of a class with those of the others fixed.
 _MAX_ROUNDS = 10

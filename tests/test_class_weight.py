@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from imbalanced_torch import EffectiveNumber
-from imbalanced_torch._class_weight import SCHEMES, class_weights, resolve_class_weight
+from imbalanced_torch._remedies.class_weight import SCHEMES, class_weights, resolve_class_weight
 
 CLASSES = np.array(["fraud", "legit"])
 COUNTS = np.array([10.0, 90.0])

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from imbalanced_torch import MLP, CombinedRemedyWarning, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
-from imbalanced_torch._callbacks import Stopping
+from imbalanced_torch._net.callbacks import Stopping
 
 
 def net(*args, **kwargs):
@@ -347,8 +347,8 @@ def test_early_stopping_restores_the_epoch_with_the_lowest_corrected_loss():
 
 def _same_split(fitted, X, y):
     from imbalanced_torch._classifier import _HOLDOUT
-    from imbalanced_torch._global_state import sub_seed
-    from imbalanced_torch._holdout import stratified
+    from imbalanced_torch._data.validation_split import stratified
+    from imbalanced_torch._net.global_state import sub_seed
 
     rng = np.random.RandomState(sub_seed(fitted.net_.seed, _HOLDOUT))
     positions, held_out = stratified(y, fitted.validation_fraction, rng)
@@ -874,7 +874,7 @@ def test_a_gpu_trains_in_float32_and_pickles_to_the_cpu(data):
 
 
 def test_device_auto_dtype_is_float32_where_doubles_are_slow(data):
-    from imbalanced_torch._rows import Rows, resolve_dtype
+    from imbalanced_torch._data.rows import Rows, resolve_dtype
 
     assert resolve_dtype("auto", Rows(data[0]), "cuda:0") == torch.float32
     assert resolve_dtype("auto", Rows(data[0]), torch.device("mps")) == torch.float32

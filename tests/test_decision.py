@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from imbalanced_torch._decision import DECISIONS, resolve_decision
+from imbalanced_torch._prediction.decision import DECISIONS, resolve_decision
 
 TWO, THREE = np.array(["fraud", "legit"]), np.array(["a", "b", "c"])
 COSTS = np.array([[0.0, 3.0, 1.0], [10.0, 0.0, 4.0], [2.0, 7.0, -1.0]])

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from imbalanced_torch import ImbalancedNetClassifier
-from imbalanced_torch._rows import Rows
+from imbalanced_torch._data.rows import Rows
 
 
 def net(*args, **kwargs):
@@ -408,7 +408,7 @@ def test_rows_of_a_dataset_may_have_any_layout(data):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_sparse_rows_are_made_dense_in_chunks_of_so_many_bytes_and_one_at_a_time(dtype, monkeypatch):
-    monkeypatch.setattr("imbalanced_torch._rows._CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr("imbalanced_torch._data.rows._CHUNK_BYTES", 1 << 20)
     X = sparse.random(3000, 5000, density=1e-3, format="csr", random_state=0)
     y = np.arange(3000) % 2
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 from sklearn.metrics import get_scorer, make_scorer
 
-from imbalanced_torch._label_scores import Counts, metric_of
+from imbalanced_torch._prediction.label_scores import Counts, metric_of
 
 AVERAGES = ["macro", "micro", "weighted"]
 SCORERS = {

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from imbalanced_torch import MLP, ImbalancedNetClassifier
-from imbalanced_torch._criterion import resolve_criterion
-from imbalanced_torch._layers import Layers
+from imbalanced_torch._fast.mlp import Layers
+from imbalanced_torch._losses.weighted import resolve_criterion
 
 
 class Squares(nn.Module):

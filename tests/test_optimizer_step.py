@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from imbalanced_torch import ImbalancedNetClassifier
-from imbalanced_torch._optimizer_step import FusedStep, step_of
+from imbalanced_torch._fast.adam import FusedStep, step_of
 
 
 class WithUnused(nn.Module):

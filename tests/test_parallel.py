@@ -47,7 +47,7 @@ if __name__ == "__main__":
 FORKED = """
 import json, multiprocessing
 import torch
-from imbalanced_torch._global_state import worker_threads
+from imbalanced_torch._net.global_state import worker_threads
 
 
 def work(queue):

@@ -15,7 +15,7 @@ from skorch.callbacks import Checkpoint, LoadInitState
 from torch import nn
 
 from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier, _persistence
-from imbalanced_torch._persistence import digest
+from imbalanced_torch._persistence.files import digest
 
 ALL = ("f_params", "f_optimizer", "f_criterion", "f_history")
 

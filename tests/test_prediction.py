@@ -22,7 +22,7 @@ from imbalanced_torch import (
     UnderSampling,
     estimate_prior,
 )
-from imbalanced_torch._prior import correct_prior, resolve_prior_correction
+from imbalanced_torch._prediction.prior import correct_prior, resolve_prior_correction
 
 REMEDIES = [
     {},

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import imbalanced_torch
-from imbalanced_torch._class_weight import SCHEMES
-from imbalanced_torch._losses import LOSSES
-from imbalanced_torch._sampling import STRATEGIES
-from imbalanced_torch._schedule import SCHEDULES
+from imbalanced_torch._losses.row_losses import LOSSES
+from imbalanced_torch._remedies.class_weight import SCHEMES
+from imbalanced_torch._remedies.sampling import STRATEGIES
+from imbalanced_torch._remedies.schedule import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

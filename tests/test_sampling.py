@@ -7,10 +7,18 @@ from scipy.stats import chisquare
 from sklearn.base import clone
 from torch.utils.data import WeightedRandomSampler
 
-import imbalanced_torch._streams
+import imbalanced_torch._remedies.row_streams
 from imbalanced_torch import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
-from imbalanced_torch._sampling import STRATEGIES, SamplingStrategy, resolve_sampling
-from imbalanced_torch._streams import Batches, Cycle, Natural, Passes, RowsByClass, class_counts, epoch_length
+from imbalanced_torch._remedies.row_streams import (
+    Batches,
+    Cycle,
+    Natural,
+    Passes,
+    RowsByClass,
+    class_counts,
+    epoch_length,
+)
+from imbalanced_torch._remedies.sampling import STRATEGIES, SamplingStrategy, resolve_sampling
 
 CODES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 25, 5]))
 COUNTS = np.array([60, 25, 5])
@@ -155,8 +163,8 @@ def test_draws_without_replacement_make_every_row_equally_likely_at_every_turn()
 
 @pytest.mark.parametrize("few", [2, 3])
 def test_rows_are_sorted_by_class_in_parts(monkeypatch, few):
-    monkeypatch.setattr(imbalanced_torch._streams, "_FEW_CLASSES", few)
-    monkeypatch.setattr(imbalanced_torch._streams, "_AT_ONCE", 7)
+    monkeypatch.setattr(imbalanced_torch._remedies.row_streams, "_FEW_CLASSES", few)
+    monkeypatch.setattr(imbalanced_torch._remedies.row_streams, "_AT_ONCE", 7)
     rows = RowsByClass(CODES, 3, generator())
     np.testing.assert_array_equal(rows.order, np.argsort(CODES, kind="stable"))
     assert rows.order.dtype == torch.int32
@@ -300,7 +308,7 @@ def test_a_last_batch_of_one_row_joins_the_one_before(n, batch_size, sizes):
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("length", [1, 6, 7, 18, 19, 24, 25, 26])
 def test_batches_that_are_taken_a_few_at_once_are_the_same(monkeypatch, length, drop_last):
-    monkeypatch.setattr(imbalanced_torch._streams, "_TAKEN_AT_ONCE", 19)  # three batches of 6
+    monkeypatch.setattr(imbalanced_torch._remedies.row_streams, "_TAKEN_AT_ONCE", 19)  # three batches of 6
     taken = []
 
     def take(n):

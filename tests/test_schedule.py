@@ -17,9 +17,9 @@ from imbalanced_torch import (
     ImbalancedNetClassifier,
     ProgressiveSchedule,
 )
-from imbalanced_torch._sampling import STRATEGIES
-from imbalanced_torch._schedule import SCHEDULES, resolve_schedule
-from imbalanced_torch._streams import EqualBatches, RowsByClass
+from imbalanced_torch._remedies.row_streams import EqualBatches, RowsByClass
+from imbalanced_torch._remedies.sampling import STRATEGIES
+from imbalanced_torch._remedies.schedule import SCHEDULES, resolve_schedule
 
 
 def net(*args, **kwargs):

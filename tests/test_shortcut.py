@@ -7,10 +7,10 @@ from skorch.callbacks import Callback, EpochScoring, GradientNormClipping, LRSch
 from torch import nn
 from torch.utils.data import DataLoader
 
-import imbalanced_torch._net
+import imbalanced_torch._net.skorch_net
 from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
-from imbalanced_torch._shortcut import BatchMean
-from imbalanced_torch._streams import Draws, RowsByClass
+from imbalanced_torch._fast.step import BatchMean
+from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
 
 
 class Ordinary(ImbalancedNet):
@@ -39,7 +39,7 @@ def taken(monkeypatch):
 
         return counted
 
-    module = imbalanced_torch._net
+    module = imbalanced_torch._net.skorch_net
     monkeypatch.setattr(module, "train_epoch", counting("epochs", module.train_epoch))
     monkeypatch.setattr(module, "logits_of", counting("predictions", module.logits_of))
     return counts

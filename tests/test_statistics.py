@@ -9,9 +9,9 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 
 from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling, UnderSampling
-from imbalanced_torch._class_weight import balanced
-from imbalanced_torch._criterion import WeightedCriterion, resolve_criterion
-from imbalanced_torch._logits import every_logit
+from imbalanced_torch._losses.logits import every_logit
+from imbalanced_torch._losses.weighted import WeightedCriterion, resolve_criterion
+from imbalanced_torch._remedies.class_weight import balanced
 
 # Full-batch LBFGS on a linear module: converges to the optimum.
 LBFGS = {

@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from imbalanced_torch import ImbalancedNetClassifier, TunedOffsetClassifierCV
-from imbalanced_torch._label_scores import Metric
+from imbalanced_torch._prediction.label_scores import Metric
 from imbalanced_torch._tuned_offset import _between
 
 SCORERS = {

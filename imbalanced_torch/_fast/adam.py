@@ -13,7 +13,7 @@ import torch
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
-from imbalanced_torch._hooks import step_is_hooked
+from imbalanced_torch._fast.hooks import step_is_hooked
 
 
 def step_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:

@@ -15,9 +15,9 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset, Subset, default_collate
 
-from imbalanced_torch._remedy import Remedy
-from imbalanced_torch._schedule import Schedule
-from imbalanced_torch._values import check_range, dense, named, native, readable
+from imbalanced_torch._data.values import check_range, dense, named, native, readable
+from imbalanced_torch._remedies.plan import Remedy
+from imbalanced_torch._remedies.schedule import Schedule
 
 #: Bytes of rows that are made dense, or converted, at once.
 _CHUNK_BYTES = 64 << 20

@@ -18,18 +18,9 @@ from skorch.helper import SliceDict
 from skorch.utils import _check_f_arguments, to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._callbacks import Print, Stopping, score_in_labels
-from imbalanced_torch._criterion import WeightedCriterion, check_row_losses
-from imbalanced_torch._global_state import noted_interrupts, seeded, sub_seed
-from imbalanced_torch._hyperparameters import accepted_by, listed
-from imbalanced_torch._keywords import blamed_on
-from imbalanced_torch._module import INPUTS, check_logits, first, last_layer, reset_linear
-from imbalanced_torch._persistence import Loaded, load, read_history, restored_on_error, save
-from imbalanced_torch._pickles import Versioned
-from imbalanced_torch._prediction import Prediction
-from imbalanced_torch._remedy import Stage
-from imbalanced_torch._rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
-from imbalanced_torch._shortcut import (
+from imbalanced_torch._data.rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
+from imbalanced_torch._data.values import named
+from imbalanced_torch._fast.step import (
     CHUNK,
     BatchMean,
     Loader,
@@ -39,8 +30,17 @@ from imbalanced_torch._shortcut import (
     serves_training,
     train_epoch,
 )
-from imbalanced_torch._streams import Batches
-from imbalanced_torch._values import named
+from imbalanced_torch._losses.weighted import WeightedCriterion, check_row_losses
+from imbalanced_torch._net.callbacks import Print, Stopping, score_in_labels
+from imbalanced_torch._net.global_state import noted_interrupts, seeded, sub_seed
+from imbalanced_torch._net.module import INPUTS, check_logits, first, last_layer, reset_linear
+from imbalanced_torch._parameters.names import blamed_on
+from imbalanced_torch._parameters.values import accepted_by, listed
+from imbalanced_torch._persistence.files import Loaded, load, read_history, restored_on_error, save
+from imbalanced_torch._persistence.pickles import Versioned
+from imbalanced_torch._prediction.prediction import Prediction
+from imbalanced_torch._remedies.plan import Stage
+from imbalanced_torch._remedies.row_streams import Batches
 
 
 class ImbalancedNet(Versioned, NeuralNet):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from imbalanced_torch._foreign_words import VALUES
-from imbalanced_torch._hyperparameters import listed
+from imbalanced_torch._parameters.foreign_words import VALUES
+from imbalanced_torch._parameters.values import listed
 
 
 @dataclass(frozen=True)

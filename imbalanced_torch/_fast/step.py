@@ -17,11 +17,11 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._layers import Layers
-from imbalanced_torch._module import first, leaves_inputs_alone
-from imbalanced_torch._optimizer_step import step_of
-from imbalanced_torch._rows import Rows, codes_and_weights
-from imbalanced_torch._streams import Batches
+from imbalanced_torch._data.rows import Rows, codes_and_weights
+from imbalanced_torch._fast.adam import step_of
+from imbalanced_torch._fast.mlp import Layers
+from imbalanced_torch._net.module import first, leaves_inputs_alone
+from imbalanced_torch._remedies.row_streams import Batches
 
 #: Rows that are predicted, or validated, at once.
 CHUNK = 2048

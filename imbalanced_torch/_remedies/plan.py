@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._class_weight import class_weights, resolve_class_weight
-from imbalanced_torch._prior import Exposure, shown
-from imbalanced_torch._sampling import resolve_sampling
-from imbalanced_torch._streams import Batches, Mixture, Natural, RowsByClass, RowStream, class_counts, epoch_length
+from imbalanced_torch._prediction.prior import Exposure, shown
+from imbalanced_torch._remedies.class_weight import class_weights, resolve_class_weight
+from imbalanced_torch._remedies.row_streams import (
+    Batches,
+    Mixture,
+    Natural,
+    RowsByClass,
+    RowStream,
+    class_counts,
+    epoch_length,
+)
+from imbalanced_torch._remedies.sampling import resolve_sampling
 
 
 class CombinedRemedyWarning(UserWarning):

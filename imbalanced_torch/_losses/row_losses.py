@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, one_hot, softplus
 
-from imbalanced_torch._logits import every_logit, log_odds
+from imbalanced_torch._losses.logits import every_logit, log_odds
 
 
 class RowLoss(nn.Module, ABC):

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from imbalanced_torch._foreign_words import NAMES
-from imbalanced_torch._hyperparameters import accepted_by, did_you_mean, listed, parameters_of
+from imbalanced_torch._parameters.foreign_words import NAMES
+from imbalanced_torch._parameters.values import accepted_by, did_you_mean, listed, parameters_of
 
 #: Parts of the net that take parameters after a double underscore.
 PREFIXES = ("module", "criterion", "optimizer", "iterator_train", "iterator_valid", "callbacks", "compile")

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from imbalanced_torch._criterion import WeightedCriterion
-from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
-from imbalanced_torch._module import MLP, Dropout, dropout_mask
+from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
+from imbalanced_torch._losses.weighted import WeightedCriterion
+from imbalanced_torch._net.module import MLP, Dropout, dropout_mask
 
 
 class Layers:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalanced_torch._hyperparameters import Parameters, choose
+from imbalanced_torch._parameters.values import Parameters, choose
 
 
 class Schedule(Parameters, ABC):

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from imbalanced_torch._foreign_words import VALUES
+from imbalanced_torch._parameters.foreign_words import VALUES
 
 Choice = TypeVar("Choice")
 #: Entries of a list that a message shows.

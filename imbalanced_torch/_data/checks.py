@@ -16,9 +16,9 @@ from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
-from imbalanced_torch._hyperparameters import listed
-from imbalanced_torch._rows import n_rows, row_shape
-from imbalanced_torch._values import check_format, check_numbers, kind, named, native, readable
+from imbalanced_torch._data.rows import n_rows, row_shape
+from imbalanced_torch._data.values import check_format, check_numbers, kind, named, native, readable
+from imbalanced_torch._parameters.values import listed
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: Labels that are turned into codes at once.

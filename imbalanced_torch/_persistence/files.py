@@ -28,9 +28,9 @@ import torch
 from skorch.history import History
 from skorch.utils import get_map_location
 
-from imbalanced_torch._hyperparameters import accepted_by, labels_of
-from imbalanced_torch._prior import Exposure
-from imbalanced_torch._remedy import Stage
+from imbalanced_torch._parameters.values import accepted_by, labels_of
+from imbalanced_torch._prediction.prior import Exposure
+from imbalanced_torch._remedies.plan import Stage
 from imbalanced_torch._version import __version__
 
 #: Where a file holds its mark: an attribute of the state dict, an entry of the metadata in safetensors.

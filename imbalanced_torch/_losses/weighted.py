@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 
-from imbalanced_torch._hooks import call_is_hooked
-from imbalanced_torch._hyperparameters import accepted_by, choose, listed
-from imbalanced_torch._keywords import check_keywords
-from imbalanced_torch._logits import every_logit, log_odds
-from imbalanced_torch._losses import LOSSES, RowLoss
+from imbalanced_torch._fast.hooks import call_is_hooked
+from imbalanced_torch._losses.logits import every_logit, log_odds
+from imbalanced_torch._losses.row_losses import LOSSES, RowLoss
+from imbalanced_torch._parameters.names import check_keywords
+from imbalanced_torch._parameters.values import accepted_by, choose, listed
 
 _TWO_WAYS = (
     "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "

@@ -14,7 +14,7 @@ from sklearn.metrics import get_scorer
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, PrintLog
 from torch import nn
 
-from imbalanced_torch._rows import Rows, codes_and_weights
+from imbalanced_torch._data.rows import Rows, codes_and_weights
 
 
 class Stopping(Callback):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label, choose, labels_of, listed
+from imbalanced_torch._parameters.values import by_label, choose, labels_of, listed
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
 #: by the class prior, which is the same as making all classes equally frequent.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._criterion import WeightedCriterion
-from imbalanced_torch._decision import Decision, Greatest, Threshold, resolve_decision
-from imbalanced_torch._logits import every_logit, log_odds
-from imbalanced_torch._prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
+from imbalanced_torch._losses.logits import every_logit, log_odds
+from imbalanced_torch._losses.weighted import WeightedCriterion
+from imbalanced_torch._prediction.decision import Decision, Greatest, Threshold, resolve_decision
+from imbalanced_torch._prediction.prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
 
 #: Numbers in a hyperparameter that may have been changed in place are compared up to so many: in .2 ms.
 _COMPARED = 10_000

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from imbalanced_torch._hooks import call_is_hooked, every_call_is_hooked
+from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked
 
 INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")

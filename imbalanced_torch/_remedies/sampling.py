@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from imbalanced_torch._foreign_words import resampler
-from imbalanced_torch._hyperparameters import Parameters, by_label, choose, listed, number
-from imbalanced_torch._streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
+from imbalanced_torch._parameters.foreign_words import resampler
+from imbalanced_torch._parameters.values import Parameters, by_label, choose, listed, number
+from imbalanced_torch._remedies.row_streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
 class SamplingStrategy(Parameters, ABC):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Subset
 
-from imbalanced_torch._rows import Rows
+from imbalanced_torch._data.rows import Rows
 
 
 def stratified(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:

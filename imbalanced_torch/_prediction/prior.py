@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._hyperparameters import by_label, listed
+from imbalanced_torch._parameters.values import by_label, listed
 
 
 @dataclass(frozen=True)

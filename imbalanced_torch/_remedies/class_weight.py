@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbalanced_torch._hyperparameters import Parameters, by_label, choose, listed, number
+from imbalanced_torch._parameters.values import Parameters, by_label, choose, listed, number
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 

@@ -1,0 +1,1 @@
+"""The same numbers sooner: steps without autograd's graph and without the optimizer's Python. Optional."""

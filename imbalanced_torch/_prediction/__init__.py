@@ -1,0 +1,1 @@
+"""What is made of logits: probabilities at a class prior, and the decision for a label."""

@@ -1,0 +1,1 @@
+"""What the net learns from: class weights, sampling and schedules, and the plan that they make for one fit."""
