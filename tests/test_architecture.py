@@ -60,8 +60,8 @@ STANDARD = {
         "itertools",
         "math",
     ),
-    *("json", "multiprocessing", "numbers", "operator", "os", "shutil", "stat", "threading", "typing", "uuid"),
-    *("warnings", "contextlib"),
+    *("json", "multiprocessing", "numbers", "operator", "os", "shutil", "stat", "threading", "time", "typing"),
+    *("contextlib", "errno", "uuid", "warnings"),
 }
 #: Imported where a user asks for it.
 OPTIONAL = {"safetensors"}
