@@ -976,7 +976,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         these is replaced. So a full disk or the end of the process leaves either the old files, or files with which
         `load_params` finds the whole new unit; at worst (another call for each file, as skorch's Checkpoint makes) it
         says that they come from different saves. What could not be put in place then stays beside, under names that end
-        in ".new". Open files, pipes and devices are written to as they are, before the others are put in place.
+        in ".new"; a save to the same path removes it after an hour. Open files, pipes and devices are written to as
+        they are, before the others are put in place.
 
         Parameters
         ----------
