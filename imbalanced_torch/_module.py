@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from imbalanced_torch._logits import at_least_single
+
 _INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")
 _CLASSES = ("n_classes", "num_classes")
@@ -102,8 +104,12 @@ def sizes_asked_for(
 
 
 def first(output: Any) -> torch.Tensor:
-    """Return the logits of a module that may return a tuple, logits first, as in skorch."""
-    return output[0] if isinstance(output, tuple) and output else output
+    """Return the logits of a module that may return a tuple, logits first, as in skorch; in single precision at least.
+
+    Loss, validation and prediction all take logits from here, so that a module under autocast may return half of it.
+    """
+    logits = output[0] if isinstance(output, tuple) and output else output
+    return at_least_single(logits) if isinstance(logits, torch.Tensor) else logits
 
 
 def check_logits(output: Any, n_rows: int, n_classes: int, name: str) -> torch.Tensor:
