@@ -24,6 +24,7 @@ KNOWS = {
     "_schedule": NUMPY,
     "_prior": TORCH,
     "_logits": TORCH,
+    "_targets": TORCH,
     "_losses": TORCH,
     "_decision": TORCH,
     "_prediction": TORCH,
