@@ -56,7 +56,7 @@ STANDARD = {
         "itertools",
         "math",
     ),
-    *("multiprocessing", "numbers", "operator", "os", "threading", "typing", "warnings", "contextlib"),
+    *("multiprocessing", "numbers", "operator", "os", "threading", "typing", "warnings", "weakref", "contextlib"),
 }
 
 
