@@ -133,8 +133,8 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
     if matrix.shape != (len(labels), len(labels)):
         raise ValueError(
             "decision as costs must have a row for each true and a column for each predicted class of "
-            f"{listed(labels)}, shape {(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack a class, pass a nested "
-            "dict {true: {predicted: cost}}."
+            f"{listed(labels)}, shape {(len(labels), len(labels))}; it has shape {matrix.shape}. Where a fold may lack "
+            "a class, pass a nested dict {true: {predicted: cost}}."
         )
     if not np.isfinite(matrix).all():
         raise ValueError(f"decision as costs must be finite; it is {listed(matrix.tolist())}.")
@@ -155,12 +155,14 @@ def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any
     for label, row in zip(labels, rows, strict=True):
         if not isinstance(row, Mapping):
             raise TypeError(
-                f"decision as costs must be a nested dict {{true: {{predicted: cost}}}}; for {label!r} it is {listed(row)}."
+                f"decision as costs must be a nested dict {{true: {{predicted: cost}}}}; for {label!r} it is "
+                f"{listed(row)}."
             )
         matrix.append(by_label(f"decision[{label!r}]", {label: 0.0, **row}, classes, missing=[None] * len(labels)))
     without = [(labels[c], labels[k]) for c, row in enumerate(matrix) for k, cost in enumerate(row) if cost is None]
     if without:
         raise ValueError(
-            f"decision as costs must have a cost for every mistake (true, predicted); it has none for {listed(without)}."
+            "decision as costs must have a cost for every mistake (true, predicted); it has none for "
+            f"{listed(without)}."
         )
     return matrix

@@ -94,8 +94,8 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         ) from None
     if target.shape != classes.shape:
         raise ValueError(
-            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has shape "
-            f"{target.shape}. Where a fold may lack a class, pass a dict from label to prior."
+            f"prior_correction must have one prior for each of the {len(labels)} classes {listed(labels)}; it has "
+            f"shape {target.shape}. Where a fold may lack a class, pass a dict from label to prior."
         )
     if not np.isfinite(target).all() or (np.asarray(shares, dtype=float) < 0).any():
         raise ValueError(f"prior_correction must be finite and not negative; it is {listed(prior_correction)}.")
