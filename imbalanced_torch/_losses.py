@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, one_hot
+from torch.nn.functional import logsigmoid
 
 from imbalanced_torch._logits import below_greatest, every_logit, finite, log_odds, log_softmax
 from imbalanced_torch._targets import check_logits_of_rows, read_targets
@@ -584,8 +584,10 @@ class AsymmetricLoss(RowLoss):
         log_p, log_rest = log_prior[positives], _log_others(log_prior[None])[0, positives]
 
         def surplus(f: torch.Tensor) -> torch.Tensor:
-            up = self._log_clipped_slope(f) if self.clip else self._log_slope(
-                self.gamma_negative, logsigmoid(f), logsigmoid(-f)
+            up = (
+                self._log_clipped_slope(f)
+                if self.clip
+                else self._log_slope(self.gamma_negative, logsigmoid(f), logsigmoid(-f))
             )
             down = self._log_slope(self.gamma_positive, logsigmoid(-f), logsigmoid(f))
             return up - down - (log_p - log_rest)
@@ -678,9 +680,7 @@ def _first_and_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return top, torch.arange(len(values), device=values.device) != top
 
 
-def _sum_to_1(
-    others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _sum_to_1(others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log probabilities of one class and of the others, which follow from its log-odds, so that all sum to 1."""
     odds = _root(lambda odds: others(odds).logsumexp(dim=0) - logsigmoid(-odds), -bound, bound)
     return logsigmoid(odds), others(odds)
