@@ -558,7 +558,7 @@ class AsymmetricLoss(RowLoss):
         down = self._log_slope(self.gamma_positive, log_rest, log_p)
         if logits.shape[1] == 2:
             return torch.where(positives == 1, torch.cat([down, up], dim=1), torch.cat([up, down], dim=1))
-        # odds / (1 + odds), up to a constant in each row: where all are tiny, their logarithms might be beyond the dtype
+        # odds / (1 + odds), up to a constant in each row: the logarithms of tiny ones might be beyond the dtype
         relative = self._log_slope(self.gamma_negative, log_p, log_rest, log_p.amax(dim=1, keepdim=True))
         return relative - torch.logaddexp(up, down)
 
@@ -681,7 +681,7 @@ def _first_and_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _sum_to_1(others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log probabilities of one class and of the others, which follow from its log-odds, so that all sum to 1."""
+    """Return the log probabilities of one class and of the others, which follow from its log-odds and sum to 1."""
     odds = _root(lambda odds: others(odds).logsumexp(dim=0) - logsigmoid(-odds), -bound, bound)
     return logsigmoid(odds), others(odds)
 
