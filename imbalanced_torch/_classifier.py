@@ -373,8 +373,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         if self._kwargs:
             objects = {name: getattr(self, name) for name in _MAY_BE_OBJECTS}
-            base = constructor_parameters(ImbalancedNetClassifier, ImbalancedNetClassifier)[0]
-            known = {*base, *self._get_param_names(), *nested_parameters(objects)}
+            known = {*self._get_param_names(), *nested_parameters(objects)}
             check_names(self._kwargs, known, self.net_class, vars(self))
         check_constraints({**vars(self), **self._kwargs})
         self._check_lr()
@@ -465,6 +464,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         """
+        check_constraints({"warm_start": self.warm_start})
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
         with self._unchanged_on_error(), worker_threads(), self._random_stream(X), _gradients():
             return self._train(X, y, sample_weight, net, classes=None if net is None else self.classes_)
@@ -559,7 +559,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
 
         # Which of them each epoch sees, what they weigh, and when.
         schedule = self._schedule(continues=chunk or net is not None)
-        warn_of_few_rows(self.epoch_size, self.batch_size, len(classes))
+        warn_of_few_rows(self._number("epoch_size"), self._number("batch_size"), len(classes))
         remedy = Remedy(
             self._with_parameters("class_weight"),
             self._with_parameters("sampling"),
@@ -976,7 +976,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         these is replaced. So a full disk or the end of the process leaves either the old files, or files with which
         `load_params` finds the whole new unit; at worst (another call for each file, as skorch's Checkpoint makes) it
         says that they come from different saves. What could not be put in place then stays beside, under names that end
-        in ".new". Open files, pipes and devices are written to as they are, before the others are put in place.
+        in ".new"; a save to the same path removes it after an hour. Open files, pipes and devices are written to as
+        they are, before the others are put in place.
 
         Parameters
         ----------

@@ -162,7 +162,7 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
         return self
 
     def _check_parameters(self, params: dict[str, Any]) -> None:
-        if not hasattr(self.estimator, "predict_proba"):
+        if isinstance(self.estimator, type) or not hasattr(self.estimator, "predict_proba"):
             raise TypeError(f"estimator must be a classifier with predict_proba; it is {self.estimator!r}.")
         if not _is_int(self.n_candidates):
             raise TypeError(f"n_candidates must be an int of at least 2; it is {self.n_candidates!r}.")
@@ -179,6 +179,8 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
                 f"fit takes {sorted(params)} only with metadata routing: "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
+        if isinstance(self.cv, bool | np.bool_) or (_is_int(self.cv) and self.cv < 2):
+            raise ValueError(f"cv as a number of folds must be an int of at least 2; it is {self.cv!r}.")
         if isinstance(self.cv, str):
             if self.cv != "prefit":
                 raise ValueError(

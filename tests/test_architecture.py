@@ -1,6 +1,7 @@
 """Low files know nothing of high ones, and the package imports without a circle."""
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,6 +24,7 @@ KNOWS = {
     "_schedule": NUMPY,
     "_prior": TORCH,
     "_logits": TORCH,
+    "_targets": TORCH,
     "_losses": TORCH,
     "_decision": TORCH,
     "_prediction": TORCH,
@@ -49,26 +51,7 @@ KNOWS = {
     "_classifier": SKLEARN,
     "__init__": SKLEARN,
 }
-STANDARD = {
-    *(
-        "__future__",
-        "abc",
-        "collections",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "difflib",
-        "functools",
-        "glob",
-        "hashlib",
-        "inspect",
-        "io",
-        "itertools",
-        "math",
-    ),
-    *("json", "multiprocessing", "numbers", "operator", "os", "re", "shutil", "signal", "stat", "threading", "typing"),
-    *("uuid", "warnings", "contextlib"),
-}
+STANDARD = sys.stdlib_module_names
 #: Imported where a user asks for it.
 OPTIONAL = {"safetensors"}
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from imbalanced_torch._parameters.values import by_label
 from imbalanced_torch._prediction.decision import DECISIONS, resolve_decision
 
 TWO, THREE = np.array(["fraud", "legit"]), np.array(["a", "b", "c"])
@@ -59,6 +60,11 @@ def test_costs_of_two_classes_choose_the_least_expected_cost(costs):
 def test_costs_of_two_classes_keep_their_precision_far_out():
     scores = resolve_decision([[0, 1], [9, 0]], TWO).scores(torch.tensor([[-80.0, 0.0], [-90.0, 0.0]]))
     assert scores[1, 1] - scores[1, 0] > scores[0, 1] - scores[0, 0]
+
+
+@pytest.mark.parametrize("costs", [[[-1e308, 1e308], [1e308, -1e308]], [[0, 1.7e308], [1.7e308, 0]]])
+def test_differences_of_the_largest_costs_decide(costs):
+    assert chosen(costs, [[0.4, 0.6], [0.6, 0.4]], TWO) == ["legit", "fraud"]
 
 
 @pytest.mark.parametrize("costs", [[[0, 1e300], [1, 0]], [[0, 1], [1e300, 0]], [[0, 1e308], [1e308, 0]]])
@@ -245,6 +251,39 @@ def test_error_says_what_must_hold_what_came_and_the_choices(decision, classes, 
     with pytest.raises(error) as raised:
         resolve_decision(decision, classes)
     assert str(raised.value) == message
+
+
+class Name(str):
+    """A label that counts how often one is compared with another."""
+
+    __slots__ = ()
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+
+@pytest.mark.parametrize("n_more", [0, 200], ids=["all come", "some do not come"])
+def test_labels_are_found_by_hash(n_more):
+    names = [Name(f"c{i:03}") for i in range(300)]
+    numbers = {name: float(i) for i, name in enumerate(reversed(names))}
+    classes = np.array(names[: 300 - n_more], dtype=object)
+    Name.compared = 0
+    found = by_label(
+        "class_weight", {Name(name): number for name, number in numbers.items()}, classes, [1.0] * len(classes)
+    )
+    assert Name.compared <= 2 * 300
+    assert found == [299.0 - i for i in range(300 - n_more)]
+
+
+def test_right_answers_by_dates_of_another_kind_keep_their_cost():
+    dates = np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[ns]")
+    old, new = pd.Timestamp("2020-01-01"), pd.Timestamp("2021-01-01")
+    costs = {old: {old: -5, new: 1}, new: {old: 2, new: -3}}
+    found = resolve_decision(costs, dates)
+    np.testing.assert_array_equal(found.costs, [[0, 6], [5, 0]])
 
 
 def test_the_callers_costs_are_unchanged():

@@ -182,6 +182,15 @@ def test_what_is_on_the_disk_is_synced_before_anything_is_replaced(tmp_path, mon
     assert done == ["fsync"] * 5 + ["replace"] * 4 + ["fsync"]
 
 
+def test_what_was_left_beside_goes_when_no_process_can_still_want_it(tmp_path, fitted):
+    for name, age in (("params.0.new", 7200), ("params.1.new", 60), ("other.0.new", 7200)):
+        (tmp_path / name).write_bytes(b"")
+        then = (tmp_path / name).stat().st_mtime - age
+        os.utime(tmp_path / name, (then, then))
+    fitted.save_params(f_params=tmp_path / "params")
+    assert {path.name for path in tmp_path.iterdir()} == {"params", "params.1.new", "other.0.new"}
+
+
 @pytest.mark.parametrize("safetensors", [False, True])
 def test_files_of_different_saves_do_not_load_together(tmp_path, fitted, other, safetensors):
     target = files(tmp_path, ("f_params", "f_criterion", "f_history"))
@@ -622,13 +631,17 @@ def test_files_that_skorch_wrote_load(tmp_path, fitted, other, safetensors):
     assert (other.n_iter_, other.best_epoch_) == (3, 3)
 
 
-def test_a_checkpoint_that_is_cut_short_is_told(tmp_path, monkeypatch, data, fitted):
+def test_a_checkpoint_that_is_cut_short_is_told(tmp_path, data, fitted):
     checkpoint = Checkpoint(monitor=None, dirname=str(tmp_path))
     saved = net(callbacks=[checkpoint]).fit(*data)
     fitted.load_params(checkpoint=checkpoint)
     assert known(fitted)[0] == known(saved)[0]
     net(random_state=1).fit(*data).net_.save_params(f_params=tmp_path / "params.pt")
     refused(fitted, "must come from one save", checkpoint=checkpoint)
+    before = known(fitted)
+    with pytest.raises(ValueError, match="must come from one save"):
+        fitted.net_.load_params(checkpoint=checkpoint)
+    assert known(fitted) == before
 
 
 def test_a_checkpoint_without_files_names_them(tmp_path, fitted):

@@ -120,8 +120,14 @@ def test_bytes_of_another_version_warn_for_the_estimator_and_its_net(data):
 PARAMETERS = [name for name in vars(ImbalancedNetClassifier()) if name != "_kwargs"]
 
 
-@pytest.mark.parametrize("version", ["0.0.9", None, imbalanced_torch.__version__])
-@pytest.mark.parametrize("lacking", [*([name] for name in [*PARAMETERS, "_kwargs"]), [*PARAMETERS, "_kwargs"]], ids=str)
+@pytest.mark.parametrize(
+    ("version", "lacking"),
+    [
+        *(("0.0.9", [name]) for name in [*PARAMETERS, "_kwargs"]),
+        *((version, [*PARAMETERS, "_kwargs"]) for version in ("0.0.9", None, imbalanced_torch.__version__)),
+    ],
+    ids=str,
+)
 def test_parameters_that_a_version_did_not_have_are_at_their_defaults(version, lacking):
     again = quietly_from(version, ImbalancedNetClassifier(lr=0.5, class_weight="sqrt"), lacking)
     defaults = ImbalancedNetClassifier().get_params()

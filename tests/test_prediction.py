@@ -1,16 +1,30 @@
 """Probabilities at a prior and decisions apart from training: formulas, Bayes posteriors, errors word for word."""
 
+import copy
+import gc
+import itertools
+import math
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.metrics import (
+    RocCurveDisplay,
+    balanced_accuracy_score,
+    get_scorer,
+    roc_auc_score,
+)
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from skorch.callbacks import EpochScoring, LRScheduler
 from torch import nn
 
@@ -20,8 +34,11 @@ from imbalanced_torch import (
     TemperedSampling,
     UncorrectedDecisionWarning,
     UnderSampling,
+    _classifier,
     estimate_prior,
 )
+from imbalanced_torch._losses.weighted import resolve_criterion
+from imbalanced_torch._prediction.prediction import _REMEMBERED, raw_scores, resolve_prediction
 from imbalanced_torch._prediction.prior import correct_prior, resolve_prior_correction
 
 REMEDIES = [
@@ -198,28 +215,279 @@ def test_correction_takes_effect_without_a_refit_and_in_a_fit_alike(data):
 DECISIONS = ["trained", "argmax", "balanced", 0.3, [[0, 1], [5, 0]]]
 
 
-@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
-@pytest.mark.parametrize("decision", DECISIONS, ids=str)
+THREE_DECISIONS = ["trained", "argmax", "balanced", [[0, 1, 2], [3, 0, 4], [9, 5, 0]]]
+
+
 @pytest.mark.parametrize("prior_correction", [False, True])
-def test_predict_follows_the_sign_of_the_decision_function_which_ranks_as_the_probabilities_do(
-    data, decision, prior_correction
-):
+def test_trained_is_the_sign_of_the_decision_function_which_ranks_as_the_probabilities_do(data, prior_correction):
     X, y = data
-    fitted = net(class_weight="balanced", decision=decision, prior_correction=prior_correction).fit(X, y)
+    fitted = net(class_weight="balanced", prior_correction=prior_correction).fit(X, y)
     scores = fitted.decision_function(X)
     assert scores.shape == (300,)
     np.testing.assert_array_equal(fitted.predict(X), (scores > 0).astype(int))
     assert roc_auc_score(y, scores) == pytest.approx(roc_auc_score(y, fitted.predict_proba(X)[:, 1]))
 
 
-@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
-@pytest.mark.parametrize("decision", ["trained", "argmax", "balanced", [[0, 1, 2], [3, 0, 4], [9, 5, 0]]], ids=str)
-def test_predict_follows_the_greatest_score_of_three_classes(three_classes, decision):
+def test_trained_is_the_greatest_score_of_three_classes(three_classes):
     X, y = three_classes
-    fitted = net(sampling="batch", decision=decision, prior_correction=True).fit(X, y)
+    fitted = net(sampling="batch", prior_correction=True).fit(X, y)
     scores = fitted.decision_function(X)
     assert scores.shape == (300, 3)
     np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[scores.argmax(1)])
+
+
+class TwoLogits(nn.Linear):
+    """One logit for each of two classes."""
+
+    def __init__(self, n_features):
+        super().__init__(n_features, 2)
+
+
+@pytest.mark.parametrize("module", [None, TwoLogits])
+def test_the_decision_function_is_the_logit_of_the_second_class_less_that_of_the_first(data, module):
+    fitted = net(module, class_weight="balanced", prior_correction=True, decision="argmax").fit(*data)
+    logits = fitted.net_.forward(data[0]).numpy()
+    logits = logits[:, 1] - logits[:, 0] if module else logits[:, 0]
+    np.testing.assert_allclose(fitted.decision_function(data[0]), logits, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+@pytest.mark.parametrize(
+    ("n_classes", "decision"), [*((2, one) for one in DECISIONS), *((3, one) for one in THREE_DECISIONS)], ids=str
+)
+def test_a_decision_moves_predict_alone(data, three_classes, n_classes, decision):
+    X, y = data if n_classes == 2 else three_classes
+    fitted = net(class_weight="sqrt").fit(X, y)
+    scores, proba, log_proba = fitted.decision_function(X), fitted.predict_proba(X), fitted.predict_log_proba(X)
+    labels = fitted.predict(X)
+    fitted.set_params(decision=decision)
+    np.testing.assert_array_equal(fitted.decision_function(X), scores)
+    np.testing.assert_array_equal(fitted.predict_proba(X), proba)
+    np.testing.assert_array_equal(fitted.predict_log_proba(X), log_proba)
+    moved = [fitted.predict(X), fitted.set_params(prior_correction=True).predict(X)]
+    np.testing.assert_array_equal(fitted.decision_function(X), scores)
+    assert (moved != labels).any() == (decision != "trained")
+
+
+# What scikit-learn's own tools make of it: their rule is FixedThresholdClassifier, which moves predict alone
+
+
+@pytest.mark.parametrize(("label", "threshold"), [(1, 0.1), (1, 0.6), (0, 0.9)])
+def test_a_threshold_is_fixed_threshold_classifier_in_every_method(data, label, threshold):
+    X, y = data
+    plain = net().fit(X, y)
+    theirs = FixedThresholdClassifier(FrozenEstimator(plain), threshold=threshold, pos_label=label).fit(X, y)
+    ours = copy.deepcopy(plain).set_params(decision={label: threshold})
+    for method in ("predict", "predict_proba", "decision_function"):
+        np.testing.assert_array_equal(getattr(ours, method)(X), getattr(theirs, method)(X))
+    for name in ("roc_auc", "average_precision", "neg_log_loss", "neg_brier_score", "balanced_accuracy", "f1"):
+        assert get_scorer(name)(ours, X, y) == get_scorer(name)(theirs, X, y)
+
+
+def made_of(fitted, X, y):
+    """Return what scikit-learn's meta-estimators make of a fitted classifier."""
+    frozen = FrozenEstimator(fitted)
+    stack = StackingClassifier([("net", frozen)], cv="prefit").fit(X, y)
+    values = [CalibratedClassifierCV(frozen, method="sigmoid").fit(X, y).predict_proba(X), stack.transform(X)]
+    if len(fitted.classes_) == 2:
+        values.append(TunedThresholdClassifierCV(frozen, cv="prefit", refit=False).fit(X, y).predict(X))
+        values.append(RocCurveDisplay.from_estimator(fitted, X, y).roc_auc)
+    else:
+        values.append(VotingClassifier([("net", frozen)], voting="soft").fit(X, y).predict_proba(X))
+    grid = DecisionBoundaryDisplay.from_estimator(fitted, X[:, :2], response_method="auto", grid_resolution=5)
+    return [*values, grid.response]
+
+
+@pytest.mark.parametrize(("n_classes", "decision"), [(2, {1: 0.9}), (2, [[0, 1], [1, 90]]), (3, "balanced")], ids=str)
+def test_meta_estimators_and_displays_see_the_same_under_every_decision(data, three_classes, n_classes, decision):
+    pytest.importorskip("matplotlib").use("Agg")
+    X, y = data if n_classes == 2 else three_classes
+    decision = [[0, 1], [90, 0]] if isinstance(decision, list) else decision
+    fitted = net().fit(X[:, :2], y)
+    before, labels = made_of(fitted, X[:, :2], y), fitted.predict(X[:, :2])
+    fitted.set_params(decision=decision)
+    for was, now in zip(before, made_of(fitted, X[:, :2], y), strict=True):
+        np.testing.assert_array_equal(was, now)
+    assert (fitted.predict(X[:, :2]) != labels).any()
+
+
+def test_a_display_of_labels_shows_the_decision(data):
+    pytest.importorskip("matplotlib").use("Agg")
+    X, y = data[0][:, :2], data[1]
+    fitted = net(decision=0.05).fit(X, y)
+    shown = DecisionBoundaryDisplay.from_estimator(fitted, X, response_method="predict", grid_resolution=5)
+    rows = np.c_[shown.xx0.ravel(), shown.xx1.ravel()]
+    np.testing.assert_array_equal(shown.response.ravel(), fitted.predict(rows))
+
+
+# What is resolved is remembered, as long as nothing changes
+
+
+@pytest.fixture
+def resolutions(monkeypatch):
+    """The arguments of every resolution."""
+    calls = []
+
+    def resolve(*args):
+        calls.append(args[:2])
+        return resolve_prediction(*args)
+
+    monkeypatch.setattr(_classifier, "resolve_prediction", resolve)
+    return calls
+
+
+COSTS = {"ok": {"warn": 1, "fail": 2}, "warn": {"ok": 3, "fail": 1}, "fail": {"ok": 9, "warn": 5}}
+
+
+def test_parameters_are_resolved_once_for_any_number_of_predictions(three_classes, resolutions):
+    X, y = three_classes
+    fitted = net().fit(X, y)
+    fitted.set_params(prior_correction={"ok": 0.2, "warn": 0.3, "fail": 0.5}, decision=COSTS)
+    del resolutions[:]
+    for _ in range(3):
+        fitted.predict(X), fitted.predict_proba(X), fitted.predict_log_proba(X)
+    assert not resolutions
+    fitted.decision = "balanced"
+    fitted.predict(X), fitted.predict(X)
+    assert len(resolutions) == 1
+
+
+def test_every_change_of_a_parameter_is_seen(three_classes):
+    X, y = three_classes
+    fitted = net().fit(X, y)
+    prior, costs = {"ok": 0.2, "warn": 0.3, "fail": 0.5}, copy.deepcopy(COSTS)
+    array, matrix = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
+
+    def afresh():
+        return copy.deepcopy(fitted).predict(X).tolist(), copy.deepcopy(fitted).predict_proba(X).tolist()
+
+    def change(action):
+        action()
+        assert (fitted.predict(X).tolist(), fitted.predict_proba(X).tolist()) == afresh()
+
+    change(lambda: fitted.set_params(prior_correction=prior, decision=costs))
+    change(lambda: prior.update(ok=0.6, fail=0.1))
+    change(lambda: costs["ok"].update(warn=90))
+    change(lambda: setattr(fitted, "prior_correction", array))
+    change(lambda: array.__setitem__(slice(None), [0.1, 0.1, 0.8]))
+    change(lambda: setattr(fitted, "decision", matrix))
+    change(lambda: matrix.__setitem__((0, 1), 80.0))
+    change(lambda: setattr(fitted, "decision", matrix.tolist()))
+    change(lambda: fitted.decision[2].__setitem__(0, 70.0))
+    change(lambda: fitted.set_params(class_weight="balanced").fit(X, y))
+    change(lambda: fitted.set_params(early_stopping=False).partial_fit(X[:150], y[:150]))
+    change(lambda: fitted.set_params(decision="balanced"))
+    change(lambda: vars(fitted).update(decision="argmax"))
+
+
+def test_a_change_that_makes_a_parameter_wrong_raises(three_classes):
+    X, y = three_classes
+    prior = {"ok": 0.2, "warn": 0.3, "fail": 0.5}
+    fitted = net(prior_correction=prior).fit(X, y)
+    fitted.predict(X)
+    del prior["ok"]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="it has none for"):
+            fitted.predict(X)
+
+
+def test_costs_of_many_classes_are_what_they_were_until_set_again(resolutions):
+    classes = np.arange(120)
+    rng = np.random.default_rng(0)
+    fitted = net(max_epochs=1).fit(rng.normal(size=(240, 3)), np.r_[classes, classes])
+    costs = {c: {k: 1.0 for k in range(120) if k != c} for c in range(120)}
+    fitted.set_params(decision=costs).predict(np.zeros((1, 3)))
+    del resolutions[:]
+    fitted.predict(np.zeros((1, 3)))
+    assert not resolutions
+    costs[0][1] = 50.0
+    fitted.set_params(decision=dict(costs)).predict(np.zeros((1, 3)))
+    assert len(resolutions) == 1
+
+
+def test_what_is_remembered_is_in_no_pickle_copy_or_attribute(three_classes):
+    X, y = three_classes
+    fitted = net(prior_correction=True, decision=copy.deepcopy(COSTS)).fit(X, y)
+    fitted.decision_function(X)  # the module is in its mode of prediction
+    names, state = set(vars(fitted)), pickle.dumps(fitted)
+    labels = fitted.predict(X)
+    assert set(vars(fitted)) == names
+    assert pickle.dumps(fitted) == state
+    other = copy.copy(fitted).set_params(decision="balanced")
+    np.testing.assert_array_equal(pickle.loads(state).predict(X), labels)
+    assert (other.predict(X) != labels).any()
+    np.testing.assert_array_equal(fitted.predict(X), labels)
+
+
+class Owned(dict):
+    """A dict that can be watched."""
+
+
+def test_what_is_remembered_dies_with_the_estimator(three_classes):
+    X, y = three_classes
+    costs = Owned(copy.deepcopy(COSTS))
+    fitted = net(decision=costs).fit(X, y)
+    fitted.predict(X)
+    key, watched = id(fitted), weakref.ref(costs)
+    assert key in _REMEMBERED
+    del fitted, costs
+    gc.collect()
+    assert watched() is None
+    assert key not in _REMEMBERED
+
+
+def test_threads_predict_with_their_own_parameters(three_classes):
+    X, y = three_classes
+    fitted = net().fit(X, y)
+    each = [copy.deepcopy(fitted).set_params(decision=decision) for decision in THREE_DECISIONS] * 3
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: [one.predict(X).tolist() for _ in range(5)], each))
+    for one, labels in zip(each, found, strict=True):
+        assert labels == [one.predict(X).tolist()] * 5
+
+
+# Logits of any size
+
+
+EXTREMES = [0.0, 1.0, -5.0, 90.0, -200.0, 1e30, -1e38]
+TARGETS = {2: [None, [0.5, 0.5], [1e-12, 1 - 1e-12], [0.0, 1.0]], 3: [None, [0.2, 0.3, 0.5], [0.0, 0.5, 0.5]]}
+#: Shape of a row of logits; those without a dimension are (n,).
+ROWS = {(): 2, (1,): 2, (2,): 2, (3,): 3}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("row", "target"), [(row, target) for row, k in ROWS.items() for target in TARGETS[k]], ids=str
+)
+def test_finite_logits_have_finite_log_probabilities_and_a_label(row, target, dtype):
+    n_classes = ROWS[row]
+    largest = torch.finfo(dtype).max
+    values = [*EXTREMES, largest, -largest, largest / 3, torch.finfo(dtype).tiny]
+    logits = torch.tensor(list(itertools.product(values, repeat=math.prod(row))), dtype=dtype).reshape(-1, *row)
+    criterion = resolve_criterion(None, n_classes, {})
+    prior = np.full(n_classes, 1 / n_classes)
+    classes = np.arange(n_classes)
+    there = np.array(prior if target is None else target) > 0
+    for decision in THREE_DECISIONS if n_classes == 3 else DECISIONS:
+        prediction = resolve_prediction(target or False, decision, criterion, prior, prior, classes)
+        log_proba, proba = prediction.log_proba(criterion, logits), prediction.proba(criterion, logits)
+        assert log_proba.shape == proba.shape == (len(logits), n_classes)
+        assert torch.isfinite(log_proba[:, there]).all()
+        assert (log_proba[:, ~there] == -torch.inf).all()
+        assert (log_proba <= 0).all()
+        assert torch.allclose(proba, log_proba.exp(), atol=1e-6)
+        assert torch.allclose(proba.sum(dim=1), torch.ones((), dtype=dtype), atol=1e-6)
+        assert not prediction.scores(criterion, logits).isnan().any()
+    assert torch.isfinite(raw_scores(logits)).all()
+    assert torch.isfinite(prediction.corrected_to_data(criterion.log_proba(logits))).all()
+
+
+def test_decisions_of_enormous_logits_are_those_of_the_greater():
+    criterion, half = resolve_criterion(None, 2, {}), np.array([0.5, 0.5])
+    logits = torch.tensor([[-3e38, 3e38], [3e38, -3e38], [3e38, 2.9e38]])
+    for decision in DECISIONS:
+        prediction = resolve_prediction(True, decision, criterion, half, half, np.arange(2))
+        assert prediction.scores(criterion, logits).argmax(dim=1).tolist() == [1, 0, 0]
 
 
 def test_trained_keeps_the_decision_of_the_training_and_argmax_follows_the_correction(data):
@@ -355,6 +623,27 @@ def test_estimate_prior_says_what_it_needs(proba, prior, message):
 def test_estimate_prior_takes_arrays_only():
     with pytest.raises(TypeError, match="proba and prior must be arrays of numbers"):
         estimate_prior(np.full((3, 2), 0.5), {"a": 0.5, "b": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"tol": np.nan}, ValueError, "tol must be a finite number of at least 0; it is nan."),
+        ({"tol": np.inf}, ValueError, "tol must be a finite number of at least 0; it is inf."),
+        ({"tol": -1e-9}, ValueError, "tol must be a finite number of at least 0; it is -1e-09."),
+        ({"tol": True}, TypeError, "tol must be a number of at least 0; it is True."),
+        ({"tol": "small"}, TypeError, "tol must be a number of at least 0; it is 'small'."),
+        ({"tol": None}, TypeError, "tol must be a number of at least 0; it is None."),
+        ({"max_iter": 0}, ValueError, "max_iter must be an int of at least 1; it is 0."),
+        ({"max_iter": True}, TypeError, "max_iter must be an int of at least 1; it is True."),
+        ({"max_iter": 10.0}, TypeError, "max_iter must be an int of at least 1; it is 10.0."),
+        ({"max_iter": np.nan}, TypeError, "max_iter must be an int of at least 1; it is nan."),
+    ],
+)
+def test_estimate_prior_says_what_its_numbers_must_be(parameters, error, message):
+    with pytest.raises(error) as raised:
+        estimate_prior(np.full((3, 2), 0.5), [0.5, 0.5], **parameters)
+    assert str(raised.value) == message
 
 
 def test_estimate_prior_warns_where_it_has_not_converged():

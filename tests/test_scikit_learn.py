@@ -1,5 +1,7 @@
 """scikit-learn's own checks, and its tools on top."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +39,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from imbalanced_torch import (
     BalancedBatches,
     CombinedRemedyWarning,
+    DeferredSchedule,
     EffectiveNumber,
     ImbalancedNetClassifier,
     OverSampling,
@@ -353,3 +356,222 @@ def test_soft_targets_are_rows_of_both_classes_with_sample_weights(data):
     fitted = net(module=torch.nn.Linear, max_epochs=200, batch_size=-1, lr=0.05)
     fitted.fit(both, labels, sample_weight=np.r_[soft, 1 - soft])
     np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], soft, atol=0.02)
+
+
+# Classes derived from the estimator
+
+
+class Wider(ImbalancedNetClassifier):
+    """skorch's idiom: parameters of its own, and all others through **kwargs."""
+
+    def __init__(self, width=8, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+
+class AnyArguments(ImbalancedNetClassifier):
+    def __init__(self, *args, width=8, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.width = width
+
+
+class Deeper(Wider):
+    def __init__(self, depth=2, **kwargs):
+        super().__init__(**kwargs)
+        self.depth = depth
+
+
+class Naming(ImbalancedNetClassifier):
+    """Names some of the base's parameters, with other defaults and one of the module's."""
+
+    def __init__(self, width=8, class_weight="sqrt", module__hidden_sizes=(4,), **kwargs):
+        super().__init__(class_weight=class_weight, module__hidden_sizes=module__hidden_sizes, **kwargs)
+        self.width = width
+
+
+class Fixing(ImbalancedNetClassifier):
+    """Fixes some of the base's parameters, one of them by its own."""
+
+    def __init__(self, width=8, **kwargs):
+        super().__init__(sampling="over", module__hidden_sizes=(width,), **kwargs)
+        self.width = width
+
+
+class Mixin:
+    def __init__(self, width=8, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+
+class Mixed(Mixin, ImbalancedNetClassifier):
+    pass
+
+
+class Unchanged(Wider):
+    pass
+
+
+OPEN = [Wider, AnyArguments, Deeper, Naming, Fixing, Mixed, Unchanged]
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_a_derived_class_keeps_its_parameters_and_those_that_it_passes_on(kind, data):
+    settings = {"class_weight": "balanced", "width": 3, "optimizer__weight_decay": 0.1, "max_epochs": 1}
+    estimator = kind(**settings)
+    for copied in (
+        estimator,
+        clone(estimator),
+        clone(clone(estimator)),
+        pickle.loads(pickle.dumps(estimator)),
+        clone(estimator.fit(*data)),
+        kind().set_params(**settings),
+        clone(kind().set_params(**settings)),
+    ):
+        params = copied.get_params()
+        assert {name: params[name] for name in settings} == settings
+        assert type(copied) is kind
+        assert repr(copied) == repr(estimator) or kind is Fixing  # whose constructor computes one from another
+        assert all(f"{name}={value!r}" in repr(copied).replace("\n", "") for name, value in settings.items())
+    assert params.keys() >= ImbalancedNetClassifier().get_params().keys()
+    assert not hasattr(copied, "net_")
+    assert "optimizer__weight_decay" in estimator._repr_html_()
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_a_derived_class_goes_through_a_grid_search(kind, data):
+    grid = {"class_weight": [None, "balanced"], "width": [3], "module__hidden_sizes": [(2,), (3,)], "lr": [0.1]}
+    search = GridSearchCV(kind(max_epochs=1, random_state=0), grid, cv=2, scoring="neg_log_loss").fit(*data)
+    best = search.best_estimator_
+    assert {name: best.get_params()[name] for name in search.best_params_} == search.best_params_
+    assert (best.module_.output.in_features,) == search.best_params_["module__hidden_sizes"]
+    assert len(set(search.cv_results_["mean_test_score"])) >= (2 if kind is Fixing else 3)
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_a_derived_class_refuses_names_that_it_does_not_have(kind, data):
+    with pytest.raises(ValueError, match=r"'widht' is not a parameter of the classifier. Did you mean 'width'\?"):
+        kind().set_params(widht=3)
+    with pytest.raises(ValueError, match=r"'class_wieght' is not .* Did you mean 'class_weight'\?"):
+        kind(class_wieght=3).fit(*data)
+
+
+def test_a_clone_has_what_was_set_where_the_derived_class_fixes_it(data):
+    estimator = Fixing(width=5)
+    assert clone(estimator).get_params()["module__hidden_sizes"] == (5,)
+    assert clone(estimator).sampling == "over"
+    changed = clone(estimator.set_params(sampling=None, module__hidden_sizes=(2,), lr=0.5))
+    assert (changed.sampling, changed.width, changed.lr) == (None, 5, 0.5)
+    assert changed.fit(*data).module_.output.in_features == 2
+    with config_context(enable_metadata_routing=True):
+        routed = clone(Fixing().set_fit_request(sample_weight=True))
+        assert routed.get_metadata_routing().fit.requests == {"sample_weight": True}
+
+
+class Closed(ImbalancedNetClassifier):
+    """Takes parameters of its own only."""
+
+    def __init__(self, width=8, class_weight=None):
+        super().__init__(class_weight=class_weight, module__hidden_sizes=(width,), max_epochs=1, random_state=0)
+        self.width = width
+
+
+def test_a_derived_class_without_keywords_has_its_own_parameters_only(data):
+    estimator = clone(Closed(3, "balanced").fit(*data))
+    assert estimator.get_params() == {"width": 3, "class_weight": "balanced"}
+    assert repr(estimator) == "Closed(class_weight='balanced', width=3)"
+    assert estimator.fit(*data).module_.output.in_features == 3
+    for name in ("lr", "module__dropout", "sampling"):
+        with pytest.raises(
+            ValueError, match=f"'{name}' is not a parameter .* There are \\['class_weight', 'width'\\]."
+        ):
+            estimator.set_params(**{name: 1})
+    search = GridSearchCV(Closed(), {"class_weight": [None, "sqrt"], "width": [2]}, cv=2).fit(*data)
+    assert search.best_estimator_.width == 2
+
+
+class Outer(ImbalancedNetClassifier):
+    """Has an estimator as a parameter."""
+
+    def __init__(self, inner=None, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+
+def test_an_estimator_that_is_a_parameter_has_its_own():
+    inner = LogisticRegression()
+    estimator = Outer(inner).set_params(inner__C=3, lr=0.5)
+    assert (estimator.get_params()["inner__C"], clone(estimator).inner.C, inner.C) == (3, 3, 1)
+    with pytest.raises(ValueError, match="'inner__D' is not a parameter"):
+        estimator.set_params(inner__D=3)
+
+
+# Names of parameters of objects
+
+
+NESTED = [
+    ({"sampling": OverSampling(), "sampling__ratio": 0.5}, lambda fitted: fitted.sampled_prior_[1], 1 / 3),
+    (
+        {"class_weight": EffectiveNumber(), "class_weight__beta": 0.0},
+        lambda fitted: fitted.class_weight_[1],
+        1,
+    ),
+    (
+        {"schedule": DeferredSchedule(), "schedule__start": 1, "class_weight": "balanced"},
+        lambda fitted: [epoch["remedy_strength"] for epoch in fitted.history_],
+        [0, 1, 1],
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "seen", "expected"), NESTED, ids=["sampling", "class_weight", "schedule"])
+def test_the_constructor_takes_nested_names_as_set_params_does(data, settings, seen, expected):
+    before = repr(settings)
+    made = ImbalancedNetClassifier(**settings, max_epochs=3, random_state=0)
+    for estimator in (
+        made,
+        clone(made),
+        pickle.loads(pickle.dumps(made)),
+        ImbalancedNetClassifier(max_epochs=3, random_state=0).set_params(**settings),
+        ImbalancedNetClassifier(**made.get_params()),
+        ImbalancedNetClassifier(**made.get_params(deep=False)),
+        Wider(**settings, max_epochs=3, random_state=0),
+        clone(Wider(**settings, max_epochs=3, random_state=0)),
+    ):
+        nested = {name: value for name, value in settings.items() if "__" in name}
+        assert {name: estimator.get_params()[name] for name in nested} == nested
+        np.testing.assert_allclose(seen(estimator.fit(*data)), expected, atol=2e-3)
+    assert all(made.get_params(deep=False)[name] is value for name, value in settings.items())
+    assert repr(settings) == before  # the objects are the caller's
+
+
+def test_best_params_of_a_search_go_into_the_constructor(data):
+    grid = {"sampling": [UnderSampling()], "sampling__ratio": [0.25, 0.5], "module__hidden_sizes": [(3,)]}
+    search = GridSearchCV(net(max_epochs=1), grid, cv=2).fit(*data)
+    fitted = net(max_epochs=1, **search.best_params_).fit(*data)
+    np.testing.assert_array_equal(fitted.predict_proba(data[0]), search.predict_proba(data[0]))
+    assert grid["sampling"][0].ratio == 1.0
+
+
+def test_another_object_takes_the_place_of_the_first_and_of_what_was_set_of_it():
+    estimator = net(sampling=OverSampling(), sampling__ratio=0.5, schedule="deferred")
+    estimator.set_params(sampling__ratio=0.25)
+    assert (estimator.get_params()["sampling__ratio"], estimator.sampling.ratio) == (0.25, 0.25)
+    estimator = net(sampling=OverSampling(), sampling__ratio=0.5)
+    assert estimator.set_params(sampling=TemperedSampling()).get_params()["sampling"] == TemperedSampling()
+    assert "sampling__ratio" not in estimator.get_params()
+    estimator = net(sampling=TemperedSampling(), sampling__power=0.1).set_params(sampling__replacement=False)
+    assert estimator.sampling == TemperedSampling(power=0.1, replacement=False)
+
+
+def test_set_params_leaves_the_callers_object_as_it_was(data):
+    mine = OverSampling()
+    estimator = net(sampling=mine).set_params(sampling__ratio=0.5)
+    assert (estimator.sampling.ratio, mine.ratio) == (0.5, 1.0)
+    net().set_params(sampling=mine, sampling__ratio=0.5).fit(*data)
+    assert mine.ratio == 1.0
+
+
+@pytest.mark.parametrize("settings", [{"sampling": "over"}, {}, {"sampling": UnderSampling(), "sampling__rati": 0.5}])
+def test_a_nested_name_that_belongs_to_nothing_raises_at_fit(data, settings):
+    with pytest.raises(ValueError, match=r"^sampling__rati(o)? can't be set: sampling is "):
+        net(**{"sampling__ratio": 0.5, **settings}).fit(*data)

@@ -3,6 +3,7 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
+from threading import Barrier, Lock
 
 import numpy as np
 import pytest
@@ -262,32 +263,49 @@ class Watcher(GaussianNB):
     """Notes the warning filters and scikit-learn's configuration that its `fit` runs under."""
 
     seen = []
+    lock = Lock()  # scikit-learn's own checks set filters of theirs for a moment
 
     def fit(self, X, y, sample_weight=None):
-        Watcher.seen.append((warnings.filters, list(warnings.filters), get_config()["enable_metadata_routing"]))
-        return super().fit(X, y, sample_weight)
+        with Watcher.lock:
+            Watcher.seen.append((list(warnings.filters), get_config()["enable_metadata_routing"]))
+            return super().fit(X, y, sample_weight)
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_threads_leave_the_warning_filters_alone(n_jobs):
+def test_folds_and_scorers_run_under_the_callers_warning_filters_and_configuration(n_jobs):
     X, y = long_tail(300, 3, seed=0)
     filters, before = warnings.filters, list(warnings.filters)
     seen = Watcher.seen = []
 
     def watch(estimator, X, y):
-        seen.append((warnings.filters, list(warnings.filters), True))
-        return accuracy_score(y, estimator.predict(X))
+        seen.append((list(warnings.filters), get_config()["enable_metadata_routing"]))
+        return (y == estimator.predict(X)).mean()
 
-    def fit(scoring):
-        with config_context(enable_metadata_routing=True), parallel_config("threading"):
-            tuned(Watcher(), scoring=scoring, cv=2, n_candidates=5, n_jobs=n_jobs).fit(X, y)
+    with config_context(enable_metadata_routing=True), parallel_config("sequential" if n_jobs is None else "threading"):
+        tuned(Watcher(), scoring=watch, cv=2, n_candidates=5, n_jobs=n_jobs).fit(X, y)
+    assert warnings.filters is filters
+    assert all(each == before and routing for each, routing in seen)
+
+
+def test_threads_leave_no_warning_ignored(monkeypatch):
+    X, y = long_tail(300, 3, seed=0)
+    before = list(warnings.filters)
+    monkeypatch.setattr(warnings, "filters", list(before))  # scikit-learn's own checks may leave one of theirs
+    together = Barrier(4, timeout=30)
+
+    def fit(n):
+        def scorer(estimator, X, y):
+            if not calls:
+                together.wait()  # all are in the middle of it
+            calls.append(1)
+            return (y == estimator.predict(X)).mean()
+
+        calls = []
+        tuned(Watcher(), scoring=scorer, cv=2, n_candidates=5 + 10 * n).fit(X, y)
 
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(fit, [watch, "precision_macro", watch, "balanced_accuracy"]))
-    assert warnings.filters is filters
-    assert warnings.filters == before
-    assert all(one is filters and each == before for one, each, _ in seen)
-    assert all(routing for *_, routing in seen)
+        list(threads.map(fit, range(4)))
+    assert [one for one in warnings.filters if one[0] == "ignore" and one not in before] == []
 
 
 class Memory(ClassifierMixin, BaseEstimator):
@@ -466,6 +484,14 @@ def test_labels_that_a_prefit_estimator_does_not_know_raise():
             {"cv": "prefitted"},
             ValueError,
             "cv must be None, an int, a splitter, an iterable of splits or \"prefit\"; it is 'prefitted'.",
+        ),
+        ({"cv": True}, ValueError, "cv as a number of folds must be an int of at least 2; it is True."),
+        ({"cv": 1}, ValueError, "cv as a number of folds must be an int of at least 2; it is 1."),
+        (
+            {"estimator": LogisticRegression},
+            TypeError,
+            "estimator must be a classifier with predict_proba; it is <class "
+            "'sklearn.linear_model._logistic.LogisticRegression'>.",
         ),
         ({"cv": "prefit"}, ValueError, 'cv="prefit" keeps the estimator as it is; set refit=False.'),
         ({"refit": False}, ValueError, "refit=False needs a single split, whose estimator it keeps; cv has 5."),

@@ -57,6 +57,7 @@ class Layers:
             len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
             and all(parameter.requires_grad for parameter in parameters)
             and max(dropped, default=0) < 1
+            and parameters[0].dtype.itemsize >= 4  # logits of half precision go through `first`
             and not any(map(call_is_hooked, (module, module.hidden, *layers)))
             and not any(map(gradient_is_hooked, parameters))
             and not every_call_is_hooked()

@@ -14,5 +14,28 @@ def every_logit(logits: torch.Tensor) -> torch.Tensor:
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """Return the logit of class 1 against class 0, shape (n,), for two classes."""
-    return logits[:, 1] - logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 2 else logits.reshape(-1)
+    """Return the logit of class 1 against class 0, shape (n,), for two classes; finite for all finite logits."""
+    if logits.ndim == 2 and logits.shape[1] == 2:
+        return finite(logits[:, 1] - logits[:, 0])
+    return logits.reshape(-1)
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Return the log softmax over classes; the dtype's lowest number where it would be lower than any."""
+    return torch.log_softmax(logits, dim=1).clamp_min(torch.finfo(logits.dtype).min)
+
+
+def below_greatest(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits less the greatest of their row: the same softmax, and room to scale and to add."""
+    return finite(logits - logits.detach().amax(dim=1, keepdim=True))
+
+
+def finite(values: torch.Tensor) -> torch.Tensor:
+    """Return the values, or the greatest or lowest number of their dtype where they are beyond it; nan stays."""
+    limits = torch.finfo(values.dtype)
+    return values.clamp(limits.min, limits.max)
+
+
+def at_least_single(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits in single precision, or in the higher one that they have: half of it is too coarse for a loss."""
+    return logits.float() if logits.is_floating_point() and logits.dtype.itemsize < 4 else logits

@@ -8,14 +8,21 @@ what it minimises: log P(class | row) at the prior that the rows come from.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, one_hot, softplus
+from torch.nn.functional import logsigmoid
 
-from imbalanced_torch._losses.logits import every_logit, log_odds
+from imbalanced_torch._losses.logits import below_greatest, every_logit, finite, log_odds, log_softmax
+from imbalanced_torch._losses.targets import check_logits_of_rows, read_targets
+
+#: Classes up to which the start of training is sought in all K x K losses.
+_DENSE = 256
+#: Log-odds beyond those of any prior in double precision.
+_FAR = 800.0
 
 
 class RowLoss(nn.Module, ABC):
@@ -35,8 +42,8 @@ class RowLoss(nn.Module, ABC):
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; it is {reduction!r}.")
         self.reduction = reduction
-        counts = None if class_counts is None else torch.as_tensor(np.asarray(class_counts, dtype=float))
-        if counts is not None and not (counts.ndim == 1 and torch.isfinite(counts).all() and (counts >= 0).all()):
+        counts = None if class_counts is None else _vector(class_counts)
+        if class_counts is not None and (counts is None or bool((counts < 0).any())):
             raise ValueError(f"class_counts must hold a count of at least 0 for each class; it is {class_counts!r}.")
         self.register_buffer("class_counts", counts)
 
@@ -47,14 +54,23 @@ class RowLoss(nn.Module, ABC):
         ----------
         logits : tensor of shape (n,), (n, 1) or (n, K)
             One logit f, for two classes, is the two logits (0, f).
-        targets : tensor of shape (n,)
-            Class codes 0..K-1, int or float.
+        targets : tensor of shape (n,), (n, 1) or (n, K)
+            Class codes 0..K-1, shape (n,), int or float; or class probabilities, shape (n, K), whose expected loss is
+            returned. Beside one logit, also the probability of class 1, of the shape (n,) or (n, 1) that it has.
 
         Returns
         -------
         scalar, or tensor of shape (n,) if reduction="none"
+
+        Raises
+        ------
+        ValueError
+            If targets are neither.
         """
-        losses = self.row_losses(every_logit(logits), targets.long())
+        check_logits_of_rows(logits)
+        codes, proba = read_targets(targets, logits)
+        every = every_logit(logits)
+        losses = self.row_losses(every, codes) if proba is None else self.expected_losses(every, proba)
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
@@ -63,10 +79,23 @@ class RowLoss(nn.Module, ABC):
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return their logarithm, shape (n, K)."""
-        return torch.log_softmax(self.scores(every_logit(logits)), dim=1)
+        return log_softmax(finite(self.scores(every_logit(logits))))
+
+    def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
+        """Return sum_c p_c loss_c, shape (n,), for logits and class probabilities of shape (n, K)."""
+        codes = torch.arange(logits.shape[1], device=logits.device)
+        return torch.stack(
+            [p * self.row_losses(logits, code.expand(len(logits))) for p, code in zip(proba.T, codes, strict=True)]
+        ).sum(dim=0)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        """Return the logits, shape (K,), of least loss where nothing is known but the class prior."""
+        """Return the logits, shape (K,), of least loss where nothing is known but the class prior.
+
+        Here they are sought by descent from the log prior, which takes all K x K losses at each step. With more than
+        256 classes that would cost more than training, and the log prior itself is returned.
+        """
+        if len(log_prior) > _DENSE:
+            return log_prior
         logits = log_prior.clone().requires_grad_()
         every = torch.arange(len(log_prior))
         optimizer: Any = torch.optim.LBFGS(
@@ -104,7 +133,26 @@ class RowLoss(nn.Module, ABC):
                 f"class_counts must have one count for each of {like.shape[1]} classes; it has "
                 f"{len(self.class_counts)}."
             )
-        return torch.where(self.class_counts > 0, self.class_counts, 1.0)
+        counts = self.class_counts.clamp_max(torch.finfo(self.class_counts.dtype).max)  # inf after a cast to single
+        return torch.where(counts > 0, counts, 1.0)
+
+    def _log_shares(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the log shares of the classes, shape (K,), in double precision."""
+        return self._counts(like).log().log_softmax(dim=0)
+
+
+class _ByClass(RowLoss):
+    """A loss that is worked for all classes at once in O(K)."""
+
+    @abstractmethod
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each row for each class that might be true, shape (n, K), for logits of shape (n, K)."""
+
+    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        return _true(self.class_losses(logits), codes)
+
+    def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
+        return (proba * self.class_losses(logits)).sum(dim=1)
 
 
 def _true(values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -114,13 +162,38 @@ def _true(values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
 
 def _log_others(logits: torch.Tensor) -> torch.Tensor:
     """Return log(1 - p_c) for p = softmax(logits), shape (n, K), without cancellation where p_c is near 1."""
-    log_rest = (-torch.softmax(logits, dim=1)).log1p()
+    logits = below_greatest(logits)
     top = logits.argmax(dim=1, keepdim=True)
+    p = torch.softmax(logits, dim=1).scatter(1, top, 0.0)
+    log_rest = (-p.masked_fill(p == 0, 0.0)).log1p()  # where p has underflowed, so has its part in the gradient
     others = logits.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
-    return log_rest.scatter(1, top, others - logits.logsumexp(dim=1, keepdim=True))
+    return log_rest.scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
 
 
-class FocalLoss(RowLoss):
+def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
+    """Return -v log v / (1 - v), in [0, 1], from log v and log(1 - v)."""
+    v, rest = log_v.exp(), log_rest.exp()
+    small = rest.clamp(torch.finfo(rest.dtype).tiny, 0.5)
+    return torch.where(rest <= 0.5, v * -(-small).log1p() / small, -v * log_v / rest.clamp_min(0.5)).clamp(0, 1)
+
+
+def _root(increasing: Callable[[torch.Tensor], torch.Tensor], lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
+    """Return where a function crosses 0 upwards between bounds, element by element; a bound where it does not."""
+    at_lower, at_upper = increasing(lower), increasing(upper)
+    for step in range(200):
+        # The line between the bounds (one that stays counts half the next time), and each third time the middle.
+        share = at_lower / (at_lower - at_upper) if step % 3 else torch.full_like(lower, 0.5)
+        x = lower + (upper - lower) * share.nan_to_num(0.5).clamp(0, 1)
+        y = increasing(x)
+        below = y < 0
+        at_lower, at_upper = torch.where(below, y, at_lower / 2), torch.where(below, at_upper / 2, y)
+        lower, upper = torch.where(below, x, lower), torch.where(below, upper, x)
+        if bool(((upper - lower) <= 1e-15 * (1 + x.abs())).logical_or(y == 0).all()):
+            break
+    return x
+
+
+class FocalLoss(_ByClass):
     """-alpha_y (1 - p_y)^gamma log p_y: rows that the net is sure of count less.
 
     Parameters
@@ -149,32 +222,61 @@ class FocalLoss(RowLoss):
     def __init__(self, gamma: float = 2.0, alpha: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.gamma = _at_least_0("gamma", gamma)
-        each = [1 - alpha, alpha] if isinstance(alpha, float) else alpha
-        weights = None if each is None else torch.as_tensor(np.asarray(each, dtype=float))
-        if weights is not None and not (weights.ndim == 1 and torch.isfinite(weights).all() and (weights > 0).all()):
+        self.one_alpha = isinstance(alpha, float | np.floating)
+        each = [1 - alpha, alpha] if self.one_alpha else alpha
+        weights = None if each is None else _vector(each)
+        if alpha is not None and (weights is None or not bool((weights > 0).all())):
             raise ValueError(f"alpha must be positive for each class, or a float in (0, 1); it is {alpha!r}.")
         self.register_buffer("alpha", weights)
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        log_p = _true(torch.log_softmax(logits, dim=1), codes)
-        losses = -log_p
+    def _log_alpha(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the log weights, shape (K,)."""
+        alpha: Any = self.alpha
+        if len(alpha) != like.shape[1]:
+            raise ValueError(
+                f"alpha as a float serves two classes; there are {like.shape[1]}. Pass a weight for each class."
+                if self.one_alpha
+                else f"alpha must have one weight for each of {like.shape[1]} classes; it has {len(alpha)}."
+            )
+        limits = torch.finfo(alpha.dtype)
+        return alpha.clamp(limits.tiny, limits.max).log().to(like)  # within them also after a cast to single
+
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
+        losses = -log_softmax(logits)
         if self.gamma:
-            true = one_hot(codes, logits.shape[1]).bool()
-            log_rest = logits.masked_fill(true, -torch.inf).logsumexp(dim=1) - logits.logsumexp(dim=1)
-            losses = (self.gamma * log_rest).exp() * losses
-        return losses if self.alpha is None else self.alpha.to(losses)[codes] * losses
+            losses = (_within(self.gamma, logits) * _log_others(logits)).exp() * losses
+        return losses if self.alpha is None else finite(self._log_alpha(losses).exp() * losses)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        log_q = torch.log_softmax(logits, dim=1)
-        scores = log_q
+        scores = logits
         if self.gamma:
-            # log of (1 - q)^g - g (1 - q)^(g - 1) q log q
             log_rest = _log_others(logits)
-            scores = log_q - (self.gamma - 1) * log_rest - (log_rest.exp() - self.gamma * log_q.exp() * log_q).log()
-        return scores if self.alpha is None else scores - self.alpha.to(scores).log()
+            scores = self._log_balance(log_softmax(logits), log_rest, log_rest.amin(dim=1, keepdim=True))
+        return scores if self.alpha is None else scores - self._log_alpha(scores)
+
+    def _log_balance(self, log_q: torch.Tensor, log_rest: torch.Tensor, base: torch.Tensor | float) -> torch.Tensor:
+        """Return log q / phi(q), phi = (1 - q)^g - g (1 - q)^(g - 1) q log q, where 1 - q is counted in e^base."""
+        gamma = _within(self.gamma, log_q)
+        return finite(log_q - gamma * (log_rest - base) - (gamma * _entropy_part(log_q, log_rest)).log1p())
+
+    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
+        target = log_prior if self.alpha is None else log_prior + self._log_alpha(log_prior[None])
+        if not self.gamma:
+            return target
+
+        def balance(odds: torch.Tensor) -> torch.Tensor:
+            return self._log_balance(logsigmoid(odds), logsigmoid(-odds), 0.0)
+
+        def others(odds: torch.Tensor) -> torch.Tensor:
+            wanted = finite(target[rest] - target[top] + balance(odds))
+            bound = torch.full_like(wanted, _FAR)
+            return logsigmoid(_root(lambda each: balance(each) - wanted, -3 * bound, bound))
+
+        top, rest = _first_and_rest(target)
+        return _joined(top, rest, *_sum_to_1(others, target.new_tensor(_FAR)))
 
 
-class LogitAdjustedLoss(RowLoss):
+class LogitAdjustedLoss(_ByClass):
     """Cross-entropy of logits + tau log prior, also known as balanced softmax (tau=1): the logits learn to be balanced.
 
     The greatest logit is then the decision for balanced accuracy; the prior is that of the rows that are sampled.
@@ -204,21 +306,20 @@ class LogitAdjustedLoss(RowLoss):
         self.tau = _finite("tau", tau)
 
     def adjustment(self, like: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the logits, shape (K,)."""
-        counts = self._counts(like)
-        return (self.tau * (counts / counts.sum()).log()).to(like)
+        """Return what is added to the logits, shape (K,); the greatest is 0."""
+        return _weighed(self.tau, self._log_shares(like)).to(like)
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        return -_true(torch.log_softmax(self.scores(logits), dim=1), codes)
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
+        return -log_softmax(finite(self.scores(logits)))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits + self.adjustment(logits)
+        return below_greatest(logits) + self.adjustment(logits)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         return log_prior - self.adjustment(log_prior[None])
 
 
-class LDAMLoss(RowLoss):
+class LDAMLoss(_ByClass):
     """Cross-entropy of scale * (logits - margin_y at the true class): rare classes get a wider margin.
 
     Parameters
@@ -251,23 +352,43 @@ class LDAMLoss(RowLoss):
         self.scale = _positive("scale", scale)
 
     def _margins(self, like: torch.Tensor) -> torch.Tensor:
+        """Return scale * margins, shape (K,)."""
         counts = self._counts(like)
-        return (self.max_margin * (counts / counts.min()) ** -0.25).to(like)
+        margins = _within(self.max_margin, counts) * (counts / counts.min()) ** -0.25
+        return finite((_within(self.scale, counts) * margins).to(like))
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        margins = one_hot(codes, logits.shape[1]) * self._margins(logits)
-        return -_true(torch.log_softmax(self.scale * (logits - margins), dim=1), codes)
+    def _scaled(self, logits: torch.Tensor) -> torch.Tensor:
+        return finite(_within(self.scale, logits) * below_greatest(logits))
+
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
+        scaled = self._scaled(logits)  # the log-odds of each class, less its margin, are those of its probability
+        return -logsigmoid(finite(log_softmax(scaled) - _log_others(scaled) - self._margins(logits)))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         # The minimiser's p is the stationary distribution of Q, whose row c is the softmax with the margin at c. Solved
         # by hand: p_c is proportional to q_c (1 - q_c (1 - e^(-scale margin_c))), q being the softmax with no margin.
-        log_q = torch.log_softmax(self.scale * logits, dim=1)
-        short = (-self.scale * self._margins(logits)).expm1()  # e^(-scale margin) - 1
-        rest = _log_others(self.scale * logits).exp()
-        return log_q + (rest + log_q.exp() * (1 + short)).log()
+        scaled = self._scaled(logits)
+        log_q, log_rest = log_softmax(scaled), _log_others(scaled)
+        return log_q + torch.logaddexp(log_rest, finite(log_q - self._margins(logits)))
+
+    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
+        margins = self._margins(log_prior[None])
+        short = -(-margins).expm1()
+        # p_c is proportional to q_c (1 - short_c q_c), two q's for each p; only `top` can have the greater one.
+        top, rest = _first_and_rest(log_prior + short.log())
+
+        def others(odds: torch.Tensor) -> torch.Tensor:
+            log_q, log_rest = logsigmoid(odds), logsigmoid(-odds)
+            common = log_q + torch.logaddexp(log_rest, log_q - margins[top]) - log_prior[top]
+            wanted = common + log_prior[rest]
+            root = (1 - 4 * short[rest] * wanted.exp()).clamp_min(0).sqrt()
+            return wanted - ((1 + root) / 2).log()
+
+        scaled = _joined(top, rest, *_sum_to_1(others, finite(_FAR + margins[top])))
+        return finite(scaled / self.scale)
 
 
-class VSLoss(RowLoss):
+class VSLoss(_ByClass):
     """Vector scaling: cross-entropy of logits times (n_c / n_max)^gamma, plus tau log prior.
 
     For two classes the paper's binary form, log(1 + exp(-+(Delta_y f + iota))), f the log-odds and iota = tau log(n_1 /
@@ -302,34 +423,44 @@ class VSLoss(RowLoss):
         self.gamma = _at_least_0("gamma", gamma)
         self.tau = _finite("tau", tau)
 
-    def _factors(self, like: torch.Tensor) -> torch.Tensor:
-        counts = self._counts(like)
-        return ((counts / counts.max()) ** self.gamma).to(like)
+    def _log_factors(self, like: torch.Tensor) -> torch.Tensor:
+        return _weighed(self.gamma, self._counts(like).log()).to(like)
 
     def adjustment(self, like: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the scaled logits, shape (K,)."""
-        counts = self._counts(like)
-        return (self.tau * (counts / counts.sum()).log()).to(like)
+        """Return what is added to the scaled logits, shape (K,); the greatest is 0."""
+        return _weighed(self.tau, self._log_shares(like)).to(like)
 
     def _binary(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return Delta_c f + iota for c = 0 and 1, shape (n, 2), and the factors Delta, shape (2,)."""
-        factors, (a0, a1) = self._factors(logits), self.adjustment(logits)
-        return factors * log_odds(logits)[:, None] + (a1 - a0), factors
+        """Return Delta_c f + iota for c = 0 and 1, shape (n, 2), and the log factors, log Delta, shape (2,)."""
+        log_factors, (a0, a1) = self._log_factors(logits), self.adjustment(logits)
+        return finite(log_factors.exp() * log_odds(logits)[:, None] + (a1 - a0)), log_factors
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
         if logits.shape[1] == 2:
-            margins = _true(self._binary(logits)[0], codes)
-            return softplus(torch.where(codes == 1, -margins, margins))
-        return -_true(torch.log_softmax(self.scores(logits), dim=1), codes)
+            return -logsigmoid(self._binary(logits)[0] * torch.tensor([-1, 1], device=logits.device))
+        return -log_softmax(finite(self.scores(logits)))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         if logits.shape[1] == 2:
             # p Delta_1 sigmoid(-m_1) = (1 - p) Delta_0 sigmoid(m_0) where the loss is least
-            margins, factors = self._binary(logits)
-            return torch.stack(
-                [factors[1].log() + logsigmoid(-margins[:, 1]), factors[0].log() + logsigmoid(margins[:, 0])], dim=1
-            )
-        return self._factors(logits) * logits + self.adjustment(logits)
+            margins, log_factors = self._binary(logits)
+            return log_factors.flip(0) + logsigmoid(torch.stack([-margins[:, 1], margins[:, 0]], dim=1))
+        return below_greatest(self._log_factors(logits).exp() * logits) + self.adjustment(logits)
+
+    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
+        log_factors = self._log_factors(log_prior[None])
+        if len(log_prior) == 2:
+
+            def surplus(odds: torch.Tensor) -> torch.Tensor:
+                scores = self.scores(every_logit(odds))
+                return scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0])
+
+            bound = log_prior.new_full((1,), _FAR) / log_factors.exp().min().clamp_min(1e-6)
+            return every_logit(_root(surplus, -bound, bound))[0]
+        scores = log_prior - self.adjustment(log_prior[None])
+        # Any constant may be added to the scores: this one makes the squares of the logits least.
+        scores = scores - (-2 * log_factors).softmax(dim=0) @ scores
+        return finite(scores * (-log_factors).exp())
 
 
 class AsymmetricLoss(RowLoss):
@@ -391,16 +522,28 @@ class AsymmetricLoss(RowLoss):
             positive = (counts[1:] <= counts[:1]).long()
         return (2 * positive - 1) * log_odds(logits)[:, None], positive
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    def _sides(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss of each positive class if it is true and if not, shape (n, positives), and their codes."""
         f, positives = self._against_rest(logits)
         log_p, log_rest = logsigmoid(f), logsigmoid(-f)
-        positive = (self.gamma_positive * log_rest).exp() * -log_p
-        if self.clip:
-            shifted = (log_p.exp() - self.clip).clamp_min(0)
-            negative = shifted**self.gamma_negative * -(-shifted).log1p()
-        else:
-            negative = (self.gamma_negative * log_p).exp() * -log_rest
-        return torch.where(codes[:, None] == positives, positive, negative).sum(dim=1)
+        positive = (_within(self.gamma_positive, f) * log_rest).exp() * -log_p
+        gamma = _within(self.gamma_negative, f)
+        if not self.clip:
+            return positive, (gamma * log_p).exp() * -log_rest, positives
+        counts = log_p > np.log(self.clip)
+        shifted = torch.where(counts, log_p.exp() - self.clip, 1.0).clamp_min(torch.finfo(f.dtype).tiny)
+        negative = shifted**gamma * -torch.logaddexp(log_rest, torch.full_like(f, np.log(self.clip)))
+        return positive, torch.where(counts, negative, 0.0).clamp_min(0), positives
+
+    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        positive, negative, positives = self._sides(logits)
+        return finite(torch.where(codes[:, None] == positives, positive, negative).sum(dim=1))
+
+    def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
+        positive, negative, positives = self._sides(logits)
+        true = proba[:, positives]
+        total = proba.sum(dim=1, keepdim=True)
+        return finite((true * positive + (total - true) * negative).sum(dim=1))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         if self.clip:
@@ -415,15 +558,48 @@ class AsymmetricLoss(RowLoss):
         down = self._log_slope(self.gamma_positive, log_rest, log_p)
         if logits.shape[1] == 2:
             return torch.where(positives == 1, torch.cat([down, up], dim=1), torch.cat([up, down], dim=1))
-        return logsigmoid(up - down)
+        # odds / (1 + odds), up to a constant in each row: the logarithms of tiny ones might be beyond the dtype
+        relative = self._log_slope(self.gamma_negative, log_p, log_rest, log_p.amax(dim=1, keepdim=True))
+        return relative - torch.logaddexp(up, down)
 
     @staticmethod
-    def _log_slope(gamma: float, log_u: torch.Tensor, log_v: torch.Tensor) -> torch.Tensor:
-        """Return the log of d/df of u^gamma * -log v, u = sigmoid(f), v = 1 - u: u^gamma (u - gamma v log v)."""
-        return gamma * log_u + (log_u.exp() - gamma * log_v.exp() * log_v).log()
+    def _log_slope(
+        gamma: float, log_u: torch.Tensor, log_v: torch.Tensor, base: torch.Tensor | float = 0.0
+    ) -> torch.Tensor:
+        """Return the log of d/df of u^gamma * -log v, u = sigmoid(f), v = 1 - u: u^gamma (u - gamma v log v).
+
+        u is counted in e^base where it is a power.
+        """
+        gamma = _within(gamma, log_u)
+        return finite(_within(gamma + 1, log_u) * (log_u - base) + (gamma * _entropy_part(log_v, log_u)).log1p())
+
+    def _log_clipped_slope(self, f: torch.Tensor) -> torch.Tensor:
+        """Return the log of d/df of s^gamma * -log(1 - s), s = max(sigmoid(f) - clip, 0), in double precision."""
+        s, gamma = (f.sigmoid() - self.clip).clamp_min(torch.finfo(f.dtype).tiny), self.gamma_negative
+        parts = gamma * -(-s).log1p() / s + 1 / (1 - s)
+        return finite(logsigmoid(f) + logsigmoid(-f) + gamma * s.log() + parts.log())
+
+    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
+        _, positives = self._against_rest(log_prior[None])
+        log_p, log_rest = log_prior[positives], _log_others(log_prior[None])[0, positives]
+
+        def surplus(f: torch.Tensor) -> torch.Tensor:
+            up = (
+                self._log_clipped_slope(f)
+                if self.clip
+                else self._log_slope(self.gamma_negative, logsigmoid(f), logsigmoid(-f))
+            )
+            down = self._log_slope(self.gamma_positive, logsigmoid(-f), logsigmoid(f))
+            return up - down - (log_p - log_rest)
+
+        bound = torch.full_like(log_p, _FAR)
+        # With a clip, whose negative side is bounded, the least loss of a frequent class may lie at infinity.
+        upper = bound.clamp_max(5 + max(0.0, np.log(self.clip / (1 - self.clip)))) if self.clip else bound
+        f = _root(surplus, -bound, upper)
+        return f if len(log_prior) > 2 else every_logit((2 * positives - 1) * f)[0]
 
 
-class LabelSmoothingLoss(RowLoss):
+class LabelSmoothingLoss(_ByClass):
     """Cross-entropy against (1 - smoothing) * true class + smoothing / K.
 
     A row's weight multiplies its whole loss, unlike in torch's CrossEntropyLoss(weight, label_smoothing), which weights
@@ -451,14 +627,19 @@ class LabelSmoothingLoss(RowLoss):
         if smoothing >= 1:
             raise ValueError(f"smoothing must be in [0, 1); it is {smoothing!r}.")
 
-    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        log_q = torch.log_softmax(logits, dim=1)
-        return -(1 - self.smoothing) * _true(log_q, codes) - self.smoothing * log_q.mean(dim=1)
+    def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
+        log_q = log_softmax(logits)
+        every = self.smoothing / logits.shape[1] * log_q  # before the sum, which might be beyond the dtype
+        return finite(-(1 - self.smoothing) * log_q - every.sum(dim=1, keepdim=True))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        q = torch.softmax(logits, dim=1)
-        p = (q - self.smoothing / logits.shape[1]) / (1 - self.smoothing)
-        return p.clamp_min(1e-6 if self.smoothing else torch.finfo(p.dtype).tiny).log()
+        if not self.smoothing:
+            return logits
+        p = (torch.softmax(logits, dim=1) - self.smoothing / logits.shape[1]) / (1 - self.smoothing)
+        return p.clamp_min(1e-6).log()
+
+    def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
+        return ((1 - self.smoothing) * log_prior.exp() + self.smoothing / len(log_prior)).log()
 
 
 LOSSES: dict[str, type[RowLoss]] = {
@@ -471,8 +652,50 @@ LOSSES: dict[str, type[RowLoss]] = {
 }
 
 
+def _vector(values: Any) -> torch.Tensor | None:
+    """Return finite numbers as a tensor of shape (K,), or None if they are none."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+    try:
+        numbers = np.array(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return torch.from_numpy(numbers) if numbers.ndim == 1 and np.isfinite(numbers).all() else None
+
+
+def _within(number: float, like: torch.Tensor) -> float:
+    """Return a number of at least 0, or the greatest of a dtype that does not reach so far."""
+    return min(number, torch.finfo(like.dtype).max)
+
+
+def _weighed(weight: float, logs: torch.Tensor) -> torch.Tensor:
+    """Return weight * logs up to a constant, the greatest being 0, shape (K,)."""
+    weighed = weight * (logs - (logs.max() if weight > 0 else logs.min()))
+    return weighed.clamp_min(torch.finfo(torch.float32).min)  # any more would be the same
+
+
+def _first_and_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the position of the greatest value, and the others."""
+    top = values.argmax()
+    return top, torch.arange(len(values), device=values.device) != top
+
+
+def _sum_to_1(others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log probabilities of one class and of the others, which follow from its log-odds and sum to 1."""
+    odds = _root(lambda odds: others(odds).logsumexp(dim=0) - logsigmoid(-odds), -bound, bound)
+    return logsigmoid(odds), others(odds)
+
+
+def _joined(top: torch.Tensor, rest: torch.Tensor, one: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return the values of one class and of the others in their places, shape (K,)."""
+    values = one.repeat(len(rest))
+    values[rest] = others
+    return values
+
+
 def _finite(name: str, value: Any) -> float:
-    if not isinstance(value, int | float | np.floating | np.integer) or not np.isfinite(value):
+    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not (number and abs(value) <= np.finfo(float).max):
         raise ValueError(f"{name} must be a finite number; it is {value!r}.")
     return float(value)
 

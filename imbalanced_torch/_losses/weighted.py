@@ -56,6 +56,8 @@ class WeightedCriterion(nn.Module):
 
     class_weight: torch.Tensor
     criterion: Any
+    #: For pickles of versions that did not have them.
+    counts_given = equal = False
 
     def __init__(self, criterion: nn.Module, n_classes: int, counts_given: bool = False) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked
+from imbalanced_torch._losses.logits import at_least_single
 
 INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")
@@ -209,8 +210,12 @@ def _left_open(default: Any) -> bool:
 
 
 def first(output: Any) -> torch.Tensor:
-    """Return the logits of a module that may return a tuple, logits first, as in skorch."""
-    return output[0] if isinstance(output, tuple) and output else output
+    """Return the logits of a module that may return a tuple, logits first, as in skorch; in single precision at least.
+
+    Loss, validation and prediction all take logits from here, so that a module under autocast may return half of it.
+    """
+    logits = output[0] if isinstance(output, tuple) and output else output
+    return at_least_single(logits) if isinstance(logits, torch.Tensor) else logits
 
 
 def check_logits(output: Any, n_rows: int, n_classes: int, name: str) -> torch.Tensor:

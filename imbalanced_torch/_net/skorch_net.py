@@ -187,12 +187,17 @@ class ImbalancedNet(Versioned, NeuralNet):
         if _can_be_fused(self.optimizer, kwargs, args[0], self.device):
             kwargs["fused"] = True
         bias = self._output_bias()
-        parameters = accepted_by(self.optimizer)
-        default = parameters["weight_decay"].default if "weight_decay" in parameters else 0
-        if bias is None or not kwargs.get("weight_decay", default) or "optimizer__param_groups" in vars(self):
+        if bias is None or not self._decays(kwargs) or "optimizer__param_groups" in vars(self):
             return args, kwargs
         groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
         return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
+
+    def _decays(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether the optimizer decays weights, also where that is what it does unless told otherwise."""
+        if "weight_decay" in kwargs or self.optimizer is torch.optim.Adam:
+            return bool(kwargs.get("weight_decay", 0))
+        parameters = accepted_by(self.optimizer)
+        return "weight_decay" in parameters and bool(parameters["weight_decay"].default)
 
     def _listen(self, method: str) -> list[str]:
         """Return the names of the user's callbacks that do something there."""
@@ -448,7 +453,7 @@ class ImbalancedNet(Versioned, NeuralNet):
         shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
         batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else dataset.at_once(CHUNK))
         batch_size = len(dataset) if batch_size == -1 else batch_size
-        accepted = accepted_by(iterator)
+        accepted = {} if shortcut else accepted_by(iterator)  # a signature takes as long as a few batches
         # In a fit: without one, a loader would draw from the global generator, as it does to predict.
         if "generator" in accepted and dataset.codes is not None:
             seed = sub_seed(self.seed, len(self.history))

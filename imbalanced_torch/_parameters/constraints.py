@@ -93,7 +93,7 @@ def check_constraints(values: Mapping[str, Any]) -> None:
 
 def warn_of_few_rows(epoch_size: Any, batch_size: int, n_classes: int) -> None:
     """Warn if `epoch_size` is so small an int that a share may have been meant: 1 is one row, 1.0 is all of them."""
-    if not isinstance(epoch_size, int | np.integer) or epoch_size >= max(batch_size, n_classes):
+    if type(epoch_size) is not int or not 0 < epoch_size < max(batch_size, n_classes):
         return
     than = f"batch_size={batch_size}" if epoch_size < batch_size else f"the {n_classes} classes"
     warnings.warn(

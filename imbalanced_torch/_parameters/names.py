@@ -115,8 +115,10 @@ def _hint(name: str, known: Collection[str], parts: Collection[str]) -> str:
     return did_you_mean(name, known) or next(iter(underscore), "")
 
 
-def check_keywords(prefix: str, target: Any, names: Iterable[str], extra: Iterable[str] = ()) -> None:
+def check_keywords(prefix: str, target: Any, names: Collection[str], extra: Iterable[str] = ()) -> None:
     """Raise ValueError if a class or factory has no parameter of one of these names."""
+    if not names:
+        return
     try:
         parameters = accepted_by(target).values()
     except (TypeError, ValueError):  # nothing is known about it

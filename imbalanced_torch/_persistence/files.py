@@ -8,6 +8,7 @@ where a save was cut short while they were put in place, those still beside are 
 from __future__ import annotations
 
 import copy
+import errno
 import glob
 import hashlib
 import io
@@ -15,6 +16,7 @@ import json
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +38,8 @@ from imbalanced_torch._version import __version__
 #: Where a file holds its mark: an attribute of the state dict, an entry of the metadata in safetensors.
 _MARK = "imbalanced_torch"
 _HISTORY = "history_"
+#: Seconds after which no process can still be about to put a file in place that lies beside.
+_LEFT_BEHIND = 3600
 
 Content = bytes | memoryview
 
@@ -174,9 +178,9 @@ def _check_targets(targets: Mapping[str, Any]) -> None:
         if _is_path(target):
             with _naming(argument, target):
                 if os.path.isdir(target):
-                    raise IsADirectoryError(21, "Is a directory")
+                    raise IsADirectoryError(errno.EISDIR, "Is a directory")
                 if os.path.exists(target) and not os.access(target, os.W_OK):
-                    raise PermissionError(13, "Permission denied")
+                    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def _is_path(target: Any) -> bool:
@@ -219,6 +223,7 @@ def _write(targets: Mapping[str, Any], content: Callable[[str], Content]) -> Non
             with _naming(argument, targets[argument]):
                 os.replace(new, path)
         _sync_folders(path for _, path in beside.values())
+        _tidy(path for _, path in beside.values())
     except BaseException:
         first = next(iter(beside.values()), None)
         if first is not None and os.path.exists(first[0]):
@@ -227,6 +232,15 @@ def _write(targets: Mapping[str, Any], content: Callable[[str], Content]) -> Non
                     os.unlink(new)
         # Else the first is in place: the unit is the new one, and reading finds the rest beside.
         raise
+
+
+def _tidy(paths: Iterable[str]) -> None:
+    """Remove what saves that were cut short have left beside, but nothing of another process that is saving now."""
+    for path in paths:
+        for left in _beside(path):
+            with suppress(OSError):
+                if time.time() - os.stat(left).st_mtime > _LEFT_BEHIND:
+                    os.unlink(left)
 
 
 def _is_device(target: Any) -> bool:

@@ -157,8 +157,8 @@ def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any
     for label, row in zip(labels, rows, strict=True):
         if not isinstance(row, Mapping):
             raise TypeError(
-                "decision as costs must be a nested dict {true: {predicted: cost}}; for "
-                f"{label!r} it is {listed(row)}."
+                f"decision as costs must be a nested dict {{true: {{predicted: cost}}}}; for {label!r} it is "
+                f"{listed(row)}."
             )
         row = row if label in row or label in list(row) else {label: 0.0, **row}
         matrix.append(by_label(f"decision[{label!r}]", row, classes, missing=[None] * len(labels)))

@@ -124,8 +124,8 @@ def remembered(
 ) -> Prediction:
     """Return what `resolve` makes of hyperparameters that were given and of what a fit found; from memory if it can.
 
-    A change in place of what was given is seen up to 10 000 numbers. Costs of more classes than that, which take a
-    second to resolve, are taken to be what they were as long as they are the same object.
+    A change in place of what was given is seen up to 10 000 numbers. More, which are costs of over 100 classes and take
+    up to a second to resolve, are taken to be what they were as long as they are the same object.
     """
     last = _REMEMBERED.get(id(owner))
     if last is not None and last.serves(owner, given, found):

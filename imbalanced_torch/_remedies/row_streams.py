@@ -303,7 +303,7 @@ def epoch_length(epoch_size: float | None, stream: RowStream, n_rows: int) -> in
     if not 0 < rows < _MOST_ROWS:  # nan is neither
         raise ValueError(
             f"epoch_size must be positive: an int (rows) or a float (share of the training rows); it is {epoch_size!r}"
-            f"{'' if not rows >= _MOST_ROWS else f', and an epoch of {rows:.4g} rows would not end'}."
+            f"{', and so long an epoch would not end' if rows >= _MOST_ROWS else ''}."
         )
     length = int(epoch_size) if whole else max(1, round(rows))
     if stream.batch_size is not None:  # full batches only
