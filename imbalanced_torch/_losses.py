@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, one_hot
+from torch.nn.functional import logsigmoid
 
 from imbalanced_torch._logits import below_greatest, every_logit, finite, log_odds, log_softmax
 from imbalanced_torch._targets import check_logits_of_rows, read_targets
@@ -165,9 +165,14 @@ def _log_others(logits: torch.Tensor) -> torch.Tensor:
     logits = below_greatest(logits)
     top = logits.argmax(dim=1, keepdim=True)
     p = torch.softmax(logits, dim=1).scatter(1, top, 0.0)
-    log_rest = (-p.masked_fill(p == 0, 0.0)).log1p()  # where p has underflowed, so has its part in the gradient
     others = logits.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
-    return log_rest.scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
+    return (-p).log1p().scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
+
+
+def _power(log_u: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Return u^exponent for u in [0, 1], without a gradient where u is 1 to the last digit."""
+    # There the gradient is 0 times a loss, which may be so great that its product with the exponent is infinite.
+    return (_within(exponent, log_u) * log_u.masked_fill(log_u == 0, 0.0)).exp()
 
 
 def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
@@ -229,8 +234,8 @@ class FocalLoss(_ByClass):
             raise ValueError(f"alpha must be positive for each class, or a float in (0, 1); it is {alpha!r}.")
         self.register_buffer("alpha", weights)
 
-    def _log_alpha(self, like: torch.Tensor) -> torch.Tensor:
-        """Return the log weights, shape (K,)."""
+    def _alpha_of(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the weights, shape (K,), positive and finite in the dtype of `like`."""
         alpha: Any = self.alpha
         if len(alpha) != like.shape[1]:
             raise ValueError(
@@ -238,21 +243,20 @@ class FocalLoss(_ByClass):
                 if self.one_alpha
                 else f"alpha must have one weight for each of {like.shape[1]} classes; it has {len(alpha)}."
             )
-        limits = torch.finfo(alpha.dtype)
-        return alpha.clamp(limits.tiny, limits.max).log().to(like)  # within them also after a cast to single
+        return finite(alpha.to(like)).clamp_min(torch.finfo(like.dtype).tiny)
 
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
         losses = -log_softmax(logits)
         if self.gamma:
-            losses = (_within(self.gamma, logits) * _log_others(logits)).exp() * losses
-        return losses if self.alpha is None else finite(self._log_alpha(losses).exp() * losses)
+            losses = _power(_log_others(logits), self.gamma) * losses
+        return losses if self.alpha is None else finite(self._alpha_of(losses) * losses)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         scores = logits
         if self.gamma:
             log_rest = _log_others(logits)
             scores = self._log_balance(log_softmax(logits), log_rest, log_rest.amin(dim=1, keepdim=True))
-        return scores if self.alpha is None else scores - self._log_alpha(scores)
+        return scores if self.alpha is None else scores - self._alpha_of(scores).log()
 
     def _log_balance(self, log_q: torch.Tensor, log_rest: torch.Tensor, base: torch.Tensor | float) -> torch.Tensor:
         """Return log q / phi(q), phi = (1 - q)^g - g (1 - q)^(g - 1) q log q, where 1 - q is counted in e^base."""
@@ -260,7 +264,7 @@ class FocalLoss(_ByClass):
         return finite(log_q - gamma * (log_rest - base) - (gamma * _entropy_part(log_q, log_rest)).log1p())
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        target = log_prior if self.alpha is None else log_prior + self._log_alpha(log_prior[None])
+        target = log_prior if self.alpha is None else log_prior + self._alpha_of(log_prior[None]).log()
         if not self.gamma:
             return target
 
@@ -526,13 +530,14 @@ class AsymmetricLoss(RowLoss):
         """Return the loss of each positive class if it is true and if not, shape (n, positives), and their codes."""
         f, positives = self._against_rest(logits)
         log_p, log_rest = logsigmoid(f), logsigmoid(-f)
-        positive = (_within(self.gamma_positive, f) * log_rest).exp() * -log_p
-        gamma = _within(self.gamma_negative, f)
+        positive = _power(log_rest, self.gamma_positive) * -log_p
         if not self.clip:
-            return positive, (gamma * log_p).exp() * -log_rest, positives
-        counts = log_p > np.log(self.clip)
+            return positive, _power(log_p, self.gamma_negative) * -log_rest, positives
+        log_clip = np.log(self.clip)
+        counts = log_p > log_clip
         shifted = torch.where(counts, log_p.exp() - self.clip, 1.0).clamp_min(torch.finfo(f.dtype).tiny)
-        negative = shifted**gamma * -torch.logaddexp(log_rest, torch.full_like(f, np.log(self.clip)))
+        log_kept = torch.logaddexp(log_rest, torch.full_like(f, log_clip))  # log(1 - shifted)
+        negative = shifted ** _within(self.gamma_negative, f) * -log_kept
         return positive, torch.where(counts, negative, 0.0).clamp_min(0), positives
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -558,7 +563,7 @@ class AsymmetricLoss(RowLoss):
         down = self._log_slope(self.gamma_positive, log_rest, log_p)
         if logits.shape[1] == 2:
             return torch.where(positives == 1, torch.cat([down, up], dim=1), torch.cat([up, down], dim=1))
-        # odds / (1 + odds), up to a constant in each row: where all are tiny, their logarithms might be beyond the dtype
+        # odds / (1 + odds), up to a constant in each row: where all are tiny, their logs might be beyond the dtype
         relative = self._log_slope(self.gamma_negative, log_p, log_rest, log_p.amax(dim=1, keepdim=True))
         return relative - torch.logaddexp(up, down)
 
@@ -584,8 +589,10 @@ class AsymmetricLoss(RowLoss):
         log_p, log_rest = log_prior[positives], _log_others(log_prior[None])[0, positives]
 
         def surplus(f: torch.Tensor) -> torch.Tensor:
-            up = self._log_clipped_slope(f) if self.clip else self._log_slope(
-                self.gamma_negative, logsigmoid(f), logsigmoid(-f)
+            up = (
+                self._log_clipped_slope(f)
+                if self.clip
+                else self._log_slope(self.gamma_negative, logsigmoid(f), logsigmoid(-f))
             )
             down = self._log_slope(self.gamma_positive, logsigmoid(-f), logsigmoid(f))
             return up - down - (log_p - log_rest)
@@ -678,10 +685,8 @@ def _first_and_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return top, torch.arange(len(values), device=values.device) != top
 
 
-def _sum_to_1(
-    others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log probabilities of one class and of the others, which follow from its log-odds, so that all sum to 1."""
+def _sum_to_1(others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log probabilities that sum to 1: of one class, and of the others, which follow from its log-odds."""
     odds = _root(lambda odds: others(odds).logsumexp(dim=0) - logsigmoid(-odds), -bound, bound)
     return logsigmoid(odds), others(odds)
 

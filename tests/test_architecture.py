@@ -55,7 +55,7 @@ STANDARD = {
         "itertools",
         "math",
     ),
-    *("multiprocessing", "numbers", "operator", "os", "threading", "typing", "warnings", "contextlib"),
+    *("multiprocessing", "numbers", "operator", "os", "reprlib", "threading", "typing", "warnings", "contextlib"),
 }
 
 
