@@ -154,6 +154,16 @@ class _ByClass(RowLoss):
     def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
         return (proba * self.class_losses(logits)).sum(dim=1)
 
+    def _start_of_two(self, log_prior: torch.Tensor) -> torch.Tensor:
+        """Return the two logits, one of them 0, whose probabilities are the prior."""
+
+        def surplus(odds: torch.Tensor) -> torch.Tensor:
+            scores = finite(self.scores(every_logit(odds)))
+            return finite(scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0]))
+
+        bound = log_prior.new_full((1,), 1e9)
+        return every_logit(_root(surplus, -bound, bound))[0]
+
 
 def _true(values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     """Return the value of the true class in each row, shape (n,)."""
@@ -183,19 +193,30 @@ def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
 
 
 def _root(increasing: Callable[[torch.Tensor], torch.Tensor], lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-    """Return where a function crosses 0 upwards between bounds, element by element; a bound where it does not."""
-    at_lower, at_upper = increasing(lower), increasing(upper)
-    for step in range(200):
-        # The line between the bounds (one that stays counts half the next time), and each third time the middle.
-        share = at_lower / (at_lower - at_upper) if step % 3 else torch.full_like(lower, 0.5)
-        x = lower + (upper - lower) * share.nan_to_num(0.5).clamp(0, 1)
-        y = increasing(x)
-        below = y < 0
-        at_lower, at_upper = torch.where(below, y, at_lower / 2), torch.where(below, at_upper / 2, y)
-        lower, upper = torch.where(below, x, lower), torch.where(below, upper, x)
-        if bool(((upper - lower) <= 1e-15 * (1 + x.abs())).logical_or(y == 0).all()):
+    """Return where a function crosses 0 upwards between bounds, element by element; a bound where it does not.
+
+    By Chandrupatla's method: inverse quadratic steps where these are safe, else the middle.
+    """
+    tiny = torch.finfo(lower.dtype).tiny
+    x1, f1 = lower, increasing(lower).clamp_max(-tiny)
+    x2, f2 = upper, increasing(upper).clamp_min(tiny)
+    share: torch.Tensor = torch.full_like(lower, 0.5)
+    for _ in range(200):
+        x = x1 + share * (x2 - x1)
+        f = increasing(x)
+        same = (f < 0) == (f1 < 0)
+        x3, f3 = torch.where(same, x1, x2), torch.where(same, f1, f2)
+        x2, f2 = torch.where(same, x2, x1), torch.where(same, f2, f1)
+        x1, f1 = x, f
+        least = 1e-15 * (1 + x.abs()) / (x2 - x1).abs()
+        if bool(((least > 0.5) | (f == 0)).all()):
             break
-    return x
+        xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+        step = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+        safe = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & step.isfinite()
+        least = least.nan_to_num(0.5).clamp_max(0.5)
+        share = torch.where(safe, step, 0.5).clamp(least, 1 - least)
+    return x1
 
 
 class FocalLoss(_ByClass):
@@ -267,6 +288,8 @@ class FocalLoss(_ByClass):
         target = log_prior if self.alpha is None else log_prior + self._alpha_of(log_prior[None]).log()
         if not self.gamma:
             return target
+        if len(log_prior) == 2:
+            return self._start_of_two(log_prior)
 
         def balance(odds: torch.Tensor) -> torch.Tensor:
             return self._log_balance(logsigmoid(odds), logsigmoid(-odds), 0.0)
@@ -454,17 +477,11 @@ class VSLoss(_ByClass):
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         log_factors = self._log_factors(log_prior[None])
         if len(log_prior) == 2:
-
-            def surplus(odds: torch.Tensor) -> torch.Tensor:
-                scores = self.scores(every_logit(odds))
-                return scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0])
-
-            bound = log_prior.new_full((1,), _FAR) / log_factors.exp().min().clamp_min(1e-6)
-            return every_logit(_root(surplus, -bound, bound))[0]
+            return self._start_of_two(log_prior)
         scores = log_prior - self.adjustment(log_prior[None])
         # Any constant may be added to the scores: this one makes the squares of the logits least.
         scores = scores - (-2 * log_factors).softmax(dim=0) @ scores
-        return finite(scores * (-log_factors).exp())
+        return finite(scores * finite((-log_factors).exp()))
 
 
 class AsymmetricLoss(RowLoss):
@@ -580,9 +597,12 @@ class AsymmetricLoss(RowLoss):
 
     def _log_clipped_slope(self, f: torch.Tensor) -> torch.Tensor:
         """Return the log of d/df of s^gamma * -log(1 - s), s = max(sigmoid(f) - clip, 0), in double precision."""
-        s, gamma = (f.sigmoid() - self.clip).clamp_min(torch.finfo(f.dtype).tiny), self.gamma_negative
+        limits, gamma = torch.finfo(f.dtype), self.gamma_negative
+        shifted = f.sigmoid() - self.clip
+        s = shifted.clamp_min(limits.tiny)
         parts = gamma * -(-s).log1p() / s + 1 / (1 - s)
-        return finite(logsigmoid(f) + logsigmoid(-f) + gamma * s.log() + parts.log())
+        slope = finite(logsigmoid(f) + logsigmoid(-f) + gamma * s.log() + parts.log())
+        return torch.where(shifted > 0, slope, limits.min)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         _, positives = self._against_rest(log_prior[None])
