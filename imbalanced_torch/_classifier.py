@@ -160,8 +160,10 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         embeddings.
     device : str or torch.device, default="cpu"
     random_state : int, RandomState instance or None, default=None
-        Seeds initial weights, shuffling, sampling and the split. torch's global random state is left as it was. None
-        takes the seed from numpy's global generator, as in scikit-learn.
+        Seeds initial weights, shuffling, sampling and the split. An int makes two fits equal bit by bit on the same
+        machine, with the same number of torch threads and the same versions; elsewhere they are equal to rounding.
+        torch's global random state is left as it was. None takes the seed from numpy's global generator, as in
+        scikit-learn.
     verbose : int, default=0
         1 prints a line for each epoch.
     **kwargs
