@@ -103,7 +103,11 @@ def failing(error):
             "the callbacks can't be made with callbacks__f1__score=3: ",
         ),
         ({"iterator_train__num_workers": -1}, ValueError, "iterator_train can't be made with iterator_train__num_wor"),
-        ({"iterator_train__timeout": "a"}, TypeError, "iterator_train can't be made with iterator_train__timeout='a'"),
+        (
+            {"iterator_train__timeout": "a"},
+            ValueError,
+            "iterator_train__timeout is how long to wait for workers; it needs ",
+        ),
         ({"iterator_train__prefetch_factor": 2}, ValueError, "iterator_train can't be made with iterator_train__pref"),
         (
             {"module__hidden_sizes": 64},
