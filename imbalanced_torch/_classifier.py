@@ -782,9 +782,9 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             if not name.startswith(("module__", "criterion__", *(f"{name}__" for name in _MAY_BE_OBJECTS)))
         }
         parameters = self._module_parameters(training, len(classes))
-        parts |= {f"module__{name}": value for name, value in parameters.items()}
         if module is MLP:
-            parts.setdefault("module__seed", sub_seed(seed, _INIT))
+            parameters.setdefault("seed", sub_seed(seed, _INIT))
+        parts |= {f"module__{name}": value for name, value in parameters.items()}
         X, codes = training.first_batch()
         net = self.net_class(
             **{name: copied(value) if name.startswith("callbacks") else plain(value) for name, value in parts.items()},
