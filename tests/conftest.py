@@ -36,6 +36,26 @@ def three_classes():
     return X, np.array(["ok", "warn", "fail"])[y]
 
 
+#: What compares no numbers that kernels round: words, files, imports, processes.
+NOT_NUMERICAL = {
+    "test_architecture.py",
+    "test_errors.py",
+    "test_examples.py",
+    "test_hyperparameters.py",
+    "test_keywords.py",
+    "test_matrix.py",
+    "test_parallel.py",
+    "test_readme.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what runs once more with other kernels: every file that is not said to need none."""
+    for item in items:
+        if item.path.name not in NOT_NUMERICAL:
+            item.add_marker(pytest.mark.numerical)
+
+
 def pytest_make_parametrize_id(val):
     """Give every parameter a readable id that is the same in every process."""
     text = getattr(val, "__name__", None) or str(val)

@@ -291,7 +291,7 @@ def test_threads_leave_no_warning_ignored(monkeypatch):
     X, y = long_tail(300, 3, seed=0)
     before = list(warnings.filters)
     monkeypatch.setattr(warnings, "filters", list(before))  # scikit-learn's own checks may leave one of theirs
-    together = Barrier(4, timeout=30)
+    together = Barrier(4)
 
     def fit(n):
         def scorer(estimator, X, y):
@@ -301,7 +301,11 @@ def test_threads_leave_no_warning_ignored(monkeypatch):
             return (y == estimator.predict(X)).mean()
 
         calls = []
-        tuned(Watcher(), scoring=scorer, cv=2, n_candidates=5 + 10 * n).fit(X, y)
+        try:
+            tuned(Watcher(), scoring=scorer, cv=2, n_candidates=5 + 10 * n).fit(X, y)
+        except BaseException:
+            together.abort()  # else the others would wait for ever
+            raise
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(fit, range(4)))
