@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from imbalanced_torch import MLP, CombinedRemedyWarning, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
-from imbalanced_torch._net.callbacks import Stopping
+from imbalanced_torch._net.callbacks import EarlyStopping as BestEpoch
 
 
 def net(*args, **kwargs):
@@ -442,7 +442,7 @@ class Scripted:
     ],
 )
 def test_stopping_waits_for_patience_epochs_without_an_improvement_of_tol(losses, patience, tol, stop_and_best):
-    assert Scripted(losses).stops_at(Stopping(patience, tol)) == stop_and_best
+    assert Scripted(losses).stops_at(BestEpoch(patience, tol)) == stop_and_best
 
 
 def test_a_validation_loss_that_is_nan_raises(data):
@@ -465,7 +465,7 @@ def test_train_split_and_predefined_split_choose_the_held_out_rows(data):
     ]:
         fitted = net(train_split=split, early_stopping=True).fit(X, target)
         assert "valid_log_loss_corrected" in fitted.history_[-1]
-        assert fitted.exposure_.drawn.sum() == n_train
+        assert fitted.class_priors_.drawn.sum() == n_train
 
 
 # Going on

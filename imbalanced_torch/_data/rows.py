@@ -17,11 +17,11 @@ from scipy import sparse
 from torch.utils.data import Dataset, Subset, default_collate
 
 from imbalanced_torch._data.values import check_range, dense, named, native, readable
-from imbalanced_torch._remedies.plan import Remedy
-from imbalanced_torch._remedies.schedule import Schedule
 
 #: Bytes of rows that are made dense, or converted, at once.
 _CHUNK_BYTES = 64 << 20
+#: Rows that are counted at once.
+_AT_ONCE = 1 << 20
 #: Codes, or codes and sample weights where the user gave weights.
 Target = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
@@ -64,8 +64,6 @@ class Rows(Dataset[Any]):
         self.codes = codes
         self.sample_weight = sample_weight
         self.dtype = dtype
-        #: What multiplies the sample weights.
-        self.weight_scale = 1.0
         #: X, codes and sample weights on a GPU, where they stay.
         self.resident: tuple[torch.Tensor, ...] | None = None
 
@@ -94,9 +92,9 @@ class Rows(Dataset[Any]):
         """Return X and target of one row."""
         if self.collate is not None and row_shape(self.source) is None:
             place = int(position) if self.index is None else int(self.index[position])
-            return _x_of(_row_of(self.source, place), place), _only(self._target(torch.tensor([int(position)])))
+            return _x_of(_row_of(self.source, place), place), _unbatch(self._target(torch.tensor([int(position)])))
         X, target = self.batch([int(position)])
-        return _only(X), _only(target)
+        return _unbatch(X), _unbatch(target)
 
     def first_batch(self) -> tuple[Any, torch.Tensor]:
         """Return X and codes of two rows, or of one where there is no other, as training will see them."""
@@ -110,7 +108,7 @@ class Rows(Dataset[Any]):
         if self.resident is not None:
             places = places.to(self.resident[0].device)
             X, codes, *weights = (values.index_select(0, places) for values in self.resident)
-            return X, (codes, self.weight_scale * weights[0]) if weights else codes
+            return X, (codes, weights[0]) if weights else codes
         return self._inputs(places), self._target(places)
 
     def _target(self, places: torch.Tensor) -> Target:
@@ -120,8 +118,7 @@ class Rows(Dataset[Any]):
         if self.sample_weight is None:
             return codes
         floating = self.dtype if self.dtype is not None and self.dtype.is_floating_point else torch.float32
-        weights = self.weight_scale * self.sample_weight[places.numpy()]
-        return codes, torch.as_tensor(weights, dtype=floating)
+        return codes, torch.as_tensor(self.sample_weight[places.numpy()], dtype=floating)
 
     __getitems__ = batch  # what data loaders ask for, where it is there
 
@@ -213,18 +210,26 @@ class Rows(Dataset[Any]):
             else self._gather(self.source, places)
         )
 
+    def converted(self, dtype: torch.dtype | None) -> Rows:
+        """Return these rows, whose values become of another dtype."""
+        return self._like(dtype=dtype)
+
+    def weighing_one(self) -> Rows:
+        """Return these rows with sample weights of mean 1."""
+        weights = self.sample_weight
+        return self if weights is None else self._like(sample_weight=weights / weights.mean())
+
+    def _like(self, **other: Any) -> Rows:
+        collate = None if self.collate is None else self.collate.function
+        own = {name: getattr(self, name) for name in ("index", "codes", "sample_weight", "dtype")}
+        return Rows(self.source, **{**own, "collate": collate, **other})
+
     def part(self, positions: np.ndarray) -> Rows:
         """Return some of these rows."""
-        return Rows(self.source, *self.select(positions), self.dtype, self.collate and self.collate.function)
-
-    def select(self, positions: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        """Return index, codes and sample weights of some of these rows; None takes all."""
-        if positions is None:
-            return self.index, self.codes, self.sample_weight
-        return (
-            positions if self.index is None else self.index[positions],
-            None if self.codes is None else self.codes[positions],
-            None if self.sample_weight is None else self.sample_weight[positions],
+        return self._like(
+            index=positions if self.index is None else self.index[positions],
+            codes=None if self.codes is None else self.codes[positions],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[positions],
         )
 
     def _gather(self, X: Any, places: torch.Tensor) -> Any:
@@ -262,14 +267,14 @@ class Collate:
             raise RuntimeError("the collate function raises StopIteration; it must return a batch.") from error
 
 
-def _only(values: Any) -> Any:
+def _unbatch(values: Any) -> Any:
     """Return the only row of a batch."""
     if isinstance(values, Mapping):
-        return {key: _only(value) for key, value in values.items()}
-    return tuple(map(_only, values)) if isinstance(values, tuple) else values[0]
+        return {key: _unbatch(value) for key, value in values.items()}
+    return tuple(map(_unbatch, values)) if isinstance(values, tuple) else values[0]
 
 
-class OneByOne(Dataset[Any]):
+class RowDataset(Dataset[Any]):
     """Rows without their batches: for loaders that collate rows themselves."""
 
     def __init__(self, rows: Rows) -> None:
@@ -291,14 +296,6 @@ class OneByOne(Dataset[Any]):
         return self.rows[index]
 
 
-class TrainingRows(Rows):
-    """The rows that the net learns from, in the batches that it learns them in, and the rows held out."""
-
-    remedy: Remedy
-    schedule: Schedule | None = None
-    validation: Rows | None = None
-
-
 def codes_and_weights(target: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Split a batch's target into class codes and sample weights, None where there are none.
 
@@ -309,6 +306,15 @@ def codes_and_weights(target: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     else:
         codes, weights = target.unbind(1) if target.ndim == 2 and target.shape[1] == 2 else (target, None)
     return (codes.long() if codes.is_floating_point() else codes), weights
+
+
+def class_counts(codes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None) -> np.ndarray:
+    """Return the rows of each class, or the sum of their weights, shape (K,); in parts, for bincount widens codes."""
+    counts = np.zeros(n_classes, dtype=np.int64 if sample_weight is None else np.float64)
+    for start in range(0, len(codes), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        counts += np.bincount(codes[part], None if sample_weight is None else sample_weight[part], n_classes)
+    return counts
 
 
 def n_rows(X: Any) -> int:

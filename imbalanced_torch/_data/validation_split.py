@@ -12,7 +12,7 @@ from imbalanced_torch._data.rows import Rows
 from imbalanced_torch._parameters.names import blamed_on
 
 
-def stratified(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """Return positions to train on and to hold out. A class too rare to split stays in training."""
     held_out = np.zeros(len(codes), dtype=bool)
     for code in np.unique(codes):
@@ -31,7 +31,7 @@ def _positions_of(chosen: np.ndarray) -> np.ndarray:
     return np.flatnonzero(chosen).astype(np.int32 if len(chosen) <= np.iinfo(np.int32).max else np.int64)
 
 
-def by_user(
+def split_by_callable(
     train_split: Callable[..., Any], rows: Rows, y: np.ndarray, make_rows: Callable[[Any, Any], Rows]
 ) -> tuple[np.ndarray, Rows | None]:
     """Return positions to train on, and the rows to validate on, from a skorch `train_split`.

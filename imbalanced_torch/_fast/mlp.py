@@ -5,14 +5,20 @@ For small nets and batches, the calls of modules and the graph of autograd cost 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 
 from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
-from imbalanced_torch._losses.weighted import WeightedCriterion
+from imbalanced_torch._losses.weighted import WeightedCriterion, weighted_mean
 from imbalanced_torch._net.module import MLP, Dropout, dropout_mask
+
+
+def _pattern(kinds: list[type]) -> list[type]:
+    """Return the kinds of a hidden layer's parts."""
+    return [nn.Linear, nn.ReLU, Dropout] if Dropout in kinds else [nn.Linear, nn.ReLU]
 
 
 class Layers:
@@ -39,33 +45,42 @@ class Layers:
         self.units: list[torch.Tensor] = []
         self.gradients: list[torch.Tensor] = []
 
+    @staticmethod
+    def why_not(module: nn.Module) -> str:
+        """Return why the layers of a module can't be gone through one by one, or nothing."""
+        if type(module) is not MLP:
+            return f"the module is {type(module).__name__}, not MLP"
+        layers: list[Any] = [*module.hidden, module.output]
+        kinds = [type(layer) for layer in layers]
+        hidden = _pattern(kinds)
+        if kinds != hidden * (len(layers) // len(hidden)) + [nn.Linear]:
+            return "MLP has layers other than Linear, ReLU and its own Dropout"
+        parameters = [p for layer in layers[:: len(hidden)] for p in (layer.weight, layer.bias)]
+        if len({id(p) for p in parameters if p is not None}) < len(parameters):
+            return "MLP shares parameters between layers, or lacks a bias"
+        if not all(p.requires_grad for p in parameters):
+            return "some parameters are frozen"
+        if any(layer.training and layer.p >= 1 for layer in layers if isinstance(layer, Dropout)):
+            return "all units are dropped"
+        if parameters[0].dtype.itemsize < 4:  # logits of half precision become single on their way
+            return "MLP has half precision"
+        hooked = any(map(call_is_hooked, (module, module.hidden, *layers))) or any(map(gradient_is_hooked, parameters))
+        if hooked or every_call_is_hooked():
+            return "there are hooks"
+        if torch.is_anomaly_enabled() or torch.is_autocast_enabled(parameters[0].device.type):
+            return "torch detects anomalies or autocasts"
+        return ""
+
     @classmethod
     def of(cls, module: nn.Module) -> Layers | None:
         """Return the layers of a module that has no others, all of them learning and none hooked; else None."""
-        if type(module) is not MLP:
+        if cls.why_not(module):
             return None
-        layers: list[Any] = [*module.hidden, module.output]
-        kinds = [type(layer) for layer in layers]
-        hidden = [nn.Linear, nn.ReLU, Dropout] if Dropout in kinds else [nn.Linear, nn.ReLU]
-        if kinds != hidden * (len(layers) // len(hidden)) + [nn.Linear]:
-            return None
-        linear = layers[:: len(hidden)]
+        layers: list[Any] = [*module.hidden, module.output]  # type: ignore[misc]
+        linear = layers[:: len(_pattern([type(layer) for layer in layers]))]
         dropouts = [layer for layer in layers if isinstance(layer, Dropout)]
         dropped = [layer.p if layer.training else 0.0 for layer in dropouts]
-        parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
-        served = (
-            len({id(parameter) for parameter in parameters if parameter is not None}) == len(parameters)
-            and all(parameter.requires_grad for parameter in parameters)
-            and max(dropped, default=0) < 1
-            and parameters[0].dtype.itemsize >= 4  # logits of half precision go through `first`
-            and not any(map(call_is_hooked, (module, module.hidden, *layers)))
-            and not any(map(gradient_is_hooked, parameters))
-            and not every_call_is_hooked()
-            and not torch.is_anomaly_enabled()
-            and not torch.is_autocast_enabled(parameters[0].device.type)
-        )
-        generator = dropouts[0].generator if dropouts else None
-        return cls(linear, dropped or [0.0] * (len(linear) - 1), generator) if served else None
+        return cls(linear, dropped or [0.0] * (len(linear) - 1), dropouts[0].generator if dropouts else None)
 
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (n, n_outputs) for rows of shape (n, ...); under `torch.no_grad`."""
@@ -85,7 +100,7 @@ class Layers:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Set the gradients of all parameters, and return logits and the batch's loss, a scalar."""
         logits = self.logits(X)
-        loss, gradient = criterion.with_gradient(logits, codes, sample_weight)
+        loss, gradient = loss_and_gradient(criterion, logits, codes, sample_weight)
         values = [X.flatten(1) if X.ndim > 2 else X, *self.units]
         for layer in reversed(range(len(values))):
             self.weights[layer].grad = gradient.t().mm(values[layer])
@@ -98,8 +113,35 @@ class Layers:
         return logits, loss
 
     def _make_room(self, n: int) -> None:
-        """A gradient takes the place of the units of the layer above, which have served by then."""
+        """Reuse buffers: the gradient of layer l overwrites the activations of layer l + 1."""
         sizes = [n * len(bias) for bias in self.biases[:-1]]
         rooms = [self.biases[0].new_empty(max(sizes, default=0)) for _ in range(len(sizes) + 1)]
         self.units = [room[:size].view(n, -1) for room, size in zip(rooms, sizes, strict=False)]
         self.gradients = [room[:size].view(n, -1) for room, size in zip(rooms[1:], sizes, strict=True)]
+
+
+def loss_and_gradient(
+    criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the batch's loss, and its gradient by logits of shape (n, 1) or (n, K)."""
+    binary, one = isinstance(criterion.criterion, nn.BCEWithLogitsLoss), logits.shape[1] == 1
+    hooked = call_is_hooked(criterion) or call_is_hooked(criterion.criterion)
+    if not criterion.is_cross_entropy or binary != one or hooked:
+        with torch.enable_grad():
+            logits.requires_grad_()
+            loss = criterion(logits, codes, sample_weight)
+            loss.backward()
+        return loss.detach(), cast(torch.Tensor, logits.grad)
+    # In closed form: probabilities less the truth, 1 or 0.
+    weights = criterion.row_weights(logits, codes, sample_weight)
+    if binary:
+        loss = binary_cross_entropy_with_logits(logits[:, 0], codes.to(logits.dtype), weights)
+        gradient = torch.sigmoid(logits).sub_(codes[:, None])
+    else:
+        log_proba = torch.log_softmax(logits, dim=1)
+        loss = weighted_mean(nll_loss(log_proba, codes, reduction="none"), weights)
+        gradient = log_proba.exp_()
+        gradient.scatter_add_(1, codes[:, None], gradient.new_full((len(codes), 1), -1))
+    if weights is not None:
+        gradient.mul_(weights[:, None])
+    return loss, gradient.div_(len(codes))

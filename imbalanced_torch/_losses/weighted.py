@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter
 from reprlib import Repr
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from imbalanced_torch._fast.hooks import call_is_hooked
 from imbalanced_torch._losses.logits import every_logit, log_odds, log_softmax
 from imbalanced_torch._losses.row_losses import LOSSES, RowLoss
 from imbalanced_torch._parameters.names import check_keywords
@@ -32,12 +31,13 @@ _FIXED = {
 }
 
 
-def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+def weighted_mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return sum(w_i l_i) / batch size, a scalar."""
     return losses.mean() if weights is None else (weights * losses).mean()
 
 
 def _binary_cross_entropy(f: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Return the mean over rows, as `_mean` does, in one call."""
+    """Return the mean over rows, as `weighted_mean` does, in one call."""
     return binary_cross_entropy_with_logits(f, codes.to(f.dtype), weights)
 
 
@@ -102,37 +102,12 @@ class WeightedCriterion(nn.Module):
         self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the batch's loss, a scalar."""
-        weights = self._row_weights(logits, codes, sample_weight)
+        weights = self.row_weights(logits, codes, sample_weight)
         if type(self.criterion) is nn.BCEWithLogitsLoss:
             return _binary_cross_entropy(log_odds(logits), codes, weights)
-        return _mean(self.row_losses(logits, codes), weights)
+        return weighted_mean(self.row_losses(logits, codes), weights)
 
-    def with_gradient(
-        self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch's loss, and its gradient by logits of shape (n, 1) or (n, K)."""
-        binary, one = isinstance(self.criterion, nn.BCEWithLogitsLoss), logits.shape[1] == 1
-        if not self._is_cross_entropy or binary != one or call_is_hooked(self) or call_is_hooked(self.criterion):
-            with torch.enable_grad():
-                logits.requires_grad_()
-                loss = self(logits, codes, sample_weight)
-                loss.backward()
-            return loss.detach(), cast(torch.Tensor, logits.grad)
-        # In closed form: probabilities less the truth, 1 or 0.
-        weights = self._row_weights(logits, codes, sample_weight)
-        if binary:
-            loss = _binary_cross_entropy(logits[:, 0], codes, weights)
-            gradient = torch.sigmoid(logits).sub_(codes[:, None])
-        else:
-            log_proba = torch.log_softmax(logits, dim=1)
-            loss = _mean(nll_loss(log_proba, codes, reduction="none"), weights)
-            gradient = log_proba.exp_()
-            gradient.scatter_add_(1, codes[:, None], gradient.new_full((len(codes), 1), -1))
-        if weights is not None:
-            gradient.mul_(weights[:, None])
-        return loss, gradient.div_(len(codes))
-
-    def _row_weights(
+    def row_weights(
         self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None
     ) -> torch.Tensor | None:
         weights = None if self.equal else self.class_weight.to(logits.dtype)[codes]
@@ -175,10 +150,10 @@ class WeightedCriterion(nn.Module):
         """Whether `log_proba` is known to give the probabilities that minimise the loss."""
         if hasattr(self.criterion, "exact"):
             return bool(self.criterion.exact)
-        return hasattr(self.criterion, "probabilities") or self._is_cross_entropy
+        return hasattr(self.criterion, "probabilities") or self.is_cross_entropy
 
     @property
-    def _is_cross_entropy(self) -> bool:
+    def is_cross_entropy(self) -> bool:
         plain = type(self.criterion) in (nn.BCEWithLogitsLoss, nn.CrossEntropyLoss)
         return plain and getattr(self.criterion, "label_smoothing", 0) == 0
 

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked
+from imbalanced_torch._data.values import named
 from imbalanced_torch._losses.logits import at_least_single
+from imbalanced_torch._losses.weighted import WeightedCriterion, check_row_losses
+from imbalanced_torch._net.global_state import seeded
+from imbalanced_torch._parameters.values import listed
 
 INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
 _OUTPUTS = ("n_outputs", "out_features", "output_dim", "output_size", "d_out")
@@ -127,14 +130,6 @@ class MLP(nn.Module):
         return self.output(self.hidden(X.flatten(1) if X.ndim > 2 else X))
 
 
-def leaves_inputs_alone(module: nn.Module) -> bool:
-    """Whether the module is known not to write into its input: the default one, without hooks."""
-    if type(module) is not MLP or every_call_is_hooked() or call_is_hooked(module) or call_is_hooked(module.hidden):
-        return False
-    first_layer = next(iter(module.hidden), module.output)
-    return type(first_layer) is nn.Linear and not call_is_hooked(first_layer)
-
-
 def _size(name: str, size: Any, least: int = 1) -> int:
     """Return a size as an int of Python's: numpy's int8 and the like overflow in torch's sums."""
     if not isinstance(size, Integral) or isinstance(size, bool | np.bool_):
@@ -209,7 +204,7 @@ def _left_open(default: Any) -> bool:
     return default is None or default is inspect.Parameter.empty
 
 
-def first(output: Any) -> torch.Tensor:
+def unpack_logits(output: Any) -> torch.Tensor:
     """Return the logits of a module that may return a tuple, logits first, as in skorch; in single precision at least.
 
     Loss, validation and prediction all take logits from here, so that a module under autocast may return half of it.
@@ -220,7 +215,7 @@ def first(output: Any) -> torch.Tensor:
 
 def check_logits(output: Any, n_rows: int, n_classes: int, name: str) -> torch.Tensor:
     """Return the logits; raise unless they are logits, as many as the classes need."""
-    logits = first(output)
+    logits = unpack_logits(output)
     wanted = f"({n_rows}, 1) or ({n_rows}, 2)" if n_classes == 2 else f"({n_rows}, {n_classes})"
     if not isinstance(logits, torch.Tensor):
         raise TypeError(
@@ -270,3 +265,78 @@ def last_layer(module: nn.Module) -> nn.Module:
             f"{type(module).__name__} is {type(head).__name__}."
         )
     return head
+
+
+def output_bias(module: nn.Module, n_classes: int) -> nn.Parameter | None:
+    """Return the bias of the logits, where the module exposes it as `output_bias`."""
+    bias = getattr(module, "output_bias", None)
+    return bias if isinstance(bias, nn.Parameter) and bias.shape in ((1,), (n_classes,)) else None
+
+
+def set_start(module: nn.Module, criterion: WeightedCriterion, prior: np.ndarray) -> None:
+    """Let the logits of a module that exposes their bias begin with a class prior, shape (K,)."""
+    bias = output_bias(module, len(prior))
+    if bias is not None:
+        start = criterion.start_logits(prior)
+        with torch.no_grad():
+            bias.copy_(start if len(bias) > 1 else start[1:] - start[:1])
+
+
+def reset_layer(layer: Any, seed: int) -> None:
+    """Draw the parameters of a layer anew."""
+    if type(layer) is nn.Linear:
+        reset_linear(layer, torch.Generator().manual_seed(seed))
+    else:
+        with seeded(seed):
+            layer.reset_parameters()
+
+
+def try_module(
+    module: nn.Module,
+    criterion: WeightedCriterion,
+    n_classes: int,
+    X: Any,
+    codes: torch.Tensor,
+    hint: Callable[[], str] = str,
+    *,
+    given: Mapping[str, Any],
+    inferred: Mapping[str, int] | None,
+) -> None:
+    """Raise ValueError unless module and criterion take a few rows and return what they must.
+
+    Parameters
+    ----------
+    hint : callable
+        Returns what ends the error where the module can't take the rows.
+    given, inferred : mapping
+        The module's parameters that the user set, by whole names, and those that were inferred.
+    """
+    name = type(module).__name__
+    if not getattr(module, "allow_nan", False):
+        for what, values in named(X).items():
+            if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
+                raise ValueError(f"{what} must be finite; its first rows hold nan or infinity.")
+    module.eval()
+    try:
+        output = module(**X) if isinstance(X, dict) else module(X)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        values = X.values() if isinstance(X, dict) else [X]
+        batch = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
+        who = _who_set_what(X, given, inferred or {})
+        raise ValueError(f"module {name} can't take a batch of {batch}: {error}{hint()}{who}") from error
+    logits = check_logits(output, len(codes), n_classes, name)
+    check_row_losses(criterion, logits.detach(), codes)
+
+
+def _who_set_what(X: Any, given: Mapping[str, Any], inferred: Mapping[str, int]) -> str:
+    """Return what ends the error where the module can't take the rows."""
+    values = [f"{name}={listed(value)}" for name, value in given.items()]
+    said = f" The module was made with {', '.join(values)}." if values else ""
+    sizes = [name for name in inferred if name in INPUTS]
+    if sizes and isinstance(X, torch.Tensor) and X.ndim > 2:  # a row has more than one size
+        name = sizes[0]
+        said += (
+            f" {name}={inferred[name]} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set "
+            f"module__{name}."
+        )
+    return f".{said}" if said else ""

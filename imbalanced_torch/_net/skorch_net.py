@@ -1,12 +1,12 @@
-"""The skorch net inside: tensors and class codes in, logits out; it knows the remedies and no labels but for scores."""
+"""The skorch net inside the estimator: class codes in, logits out; labels appear only in scoring callbacks."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,35 +15,48 @@ from scipy.sparse import issparse
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import SliceDict
-from skorch.utils import _check_f_arguments, to_numpy, to_tensor
+from skorch.history import History
+from skorch.dataset import get_len
+from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._data.rows import Collate, OneByOne, Rows, TrainingRows, codes_and_weights, shape_of_rows
-from imbalanced_torch._data.values import named
-from imbalanced_torch._fast.step import (
-    CHUNK,
-    BatchMean,
-    Loader,
-    logits_of,
-    serves_loading,
-    serves_prediction,
-    serves_training,
-    train_epoch,
+from imbalanced_torch._data.rows import Rows, codes_and_weights, shape_of_rows
+from imbalanced_torch._net.callbacks import BatchMean, EarlyStopping, Print, copy_callback, score_in_labels
+from imbalanced_torch._net.global_state import noted_interrupts, sub_seed
+from imbalanced_torch._net.loading import make_loader
+from imbalanced_torch._net.module import (
+    last_layer,
+    output_bias,
+    own_masks,
+    reset_layer,
+    set_start,
+    try_module,
+    unpack_logits,
 )
-from imbalanced_torch._losses.weighted import WeightedCriterion, check_row_losses
-from imbalanced_torch._net.callbacks import Print, Stopping, score_in_labels
-from imbalanced_torch._net.global_state import noted_interrupts, seeded, sub_seed
-from imbalanced_torch._net.module import INPUTS, check_logits, first, last_layer, reset_linear
 from imbalanced_torch._parameters.names import blamed_on
 from imbalanced_torch._parameters.values import accepted_by, listed
-from imbalanced_torch._persistence.files import Loaded, load, read_history, restored_on_error, save
-from imbalanced_torch._persistence.pickles import Versioned
+from imbalanced_torch._persistence.saved_net import SavedAsOneUnit
 from imbalanced_torch._prediction.prediction import Prediction
-from imbalanced_torch._remedies.plan import Stage
-from imbalanced_torch._remedies.row_streams import Batches
+from imbalanced_torch._remedies.class_priors import ClassPriors
+from imbalanced_torch._remedies.plan import Epoch, TrainingPlan
+
+try:  # what is there for speed alone
+    from imbalanced_torch._fast import step as fast
+except ImportError:
+    fast = None  # type: ignore[assignment]
 
 
-class ImbalancedNet(Versioned, NeuralNet):
+@dataclass(frozen=True)
+class TrainingRun:
+    """What the net is trained with until the end of one call of `train`."""
+
+    rows: Rows
+    #: Rows that are held out.
+    validation: Rows | None
+    plan: TrainingPlan
+
+
+class ImbalancedNet(SavedAsOneUnit):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -55,28 +68,37 @@ class ImbalancedNet(Versioned, NeuralNet):
         As for skorch.NeuralNet; the criterion is a `WeightedCriterion`.
     classes : array of shape (K,)
         Labels in the order of codes: scoring callbacks see them.
-    positive : label or None
+    positive : label or None, default=None
         What scoring callbacks of two classes count as positive unless told otherwise.
-    dtype : torch.dtype or None
+    dtype : torch.dtype or None, default=None
         The module's floating dtype; None leaves it as the module made it.
-    seed : int
+    seed : int, default=0
         Seeds what a data loader draws.
-    example : tuple of (X, codes) or (X, codes, hint), or None
+    example : tuple of (X, codes) or (X, codes, hint), or None, default=None
         A few rows, on which module and criterion are tried before training; the hint, a function, returns what ends the
         error where the module can't take them.
-    start_prior : array of shape (K,) or None
+    start_prior : array of shape (K,) or None, default=None
         The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
+    inferred : mapping from str to int, default={}
+        Parameters of the module that nobody has set: errors do not name them as the user's.
+
+    Attributes
+    ----------
+    prediction_ : object
+        What `predict_proba` and `predict` make of logits: the estimator's `prior_correction` and `decision`.
+    priors_ : ClassPriors
+        Which shares the classes had in what the net learned from last.
+    fast_path_ : str
+        Which way the last epoch's batches took, and why.
     """
 
     module_: Any
     callbacks_: list[tuple[str, Any]]
-    #: What `predict_proba` and `predict` make of logits: the estimator's `prior_correction` and `decision` in `fit`.
     prediction_: Prediction
-    #: What the net learned from last, the epoch whose weights it has if that is not the last one, and the files that it
-    #: was loaded from.
-    stage_: Stage | None = None
-    best_epoch_: int | None = None
-    loaded_: Loaded | None = None
+    priors_: ClassPriors | None
+    fast_path_: str = ""
+    #: What `train` is training with.
+    run_: TrainingRun | None = None
 
     def __init__(
         self,
@@ -87,6 +109,7 @@ class ImbalancedNet(Versioned, NeuralNet):
         seed: int = 0,
         example: tuple[Any, ...] | None = None,
         start_prior: np.ndarray | None = None,
+        inferred: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -96,13 +119,10 @@ class ImbalancedNet(Versioned, NeuralNet):
         self.seed = seed
         self.example = example
         self.start_prior = start_prior
-        #: Parts of the module and parameters that rest while the last layer is trained alone.
-        self.resting_: list[torch.nn.Module] = []
-        self.frozen_: list[torch.nn.Parameter] = []
-        #: Sizes that the module asks for by name, and that nobody has set.
-        self.inferred_: dict[str, int] = {}
-        #: The estimator's parameters that the net was made from.
-        self.origin_: dict[str, Any] = {}
+        self.inferred = inferred
+        #: Submodules that stay in evaluation mode, and parameters that are frozen, while the last layer is trained alone.
+        self.eval_submodules_: list[torch.nn.Module] = []
+        self.frozen_parameters_: list[torch.nn.Parameter] = []
         #: The shape of the rows that it was tried on.
         self.row_shape_: Any = None
 
@@ -120,10 +140,10 @@ class ImbalancedNet(Versioned, NeuralNet):
         ]
 
     def initialize_callbacks(self) -> ImbalancedNet:
-        for name, value in self._given("callbacks").items():
+        for name, value in self.given("callbacks").items():
             if name.count("__") == 1 and not (value is None or isinstance(value, Callback | type)):
                 raise TypeError(f"{name} must be a skorch callback, or None for none; it is {value!r}.")
-        with blamed_on("callbacks", self._given("callbacks"), "the callbacks"):
+        with blamed_on("callbacks", self.given("callbacks"), "the callbacks"):
             super().initialize_callbacks()
         self._check_callback_parameters()
         for _, callback in self.callbacks_:
@@ -140,9 +160,9 @@ class ImbalancedNet(Versioned, NeuralNet):
                     f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
                 )
 
-    def _given(self, prefix: str) -> dict[str, Any]:
+    def given(self, prefix: str) -> dict[str, Any]:
         """Return the parameters that were given for a part of the net, by their whole names."""
-        inferred = {f"module__{name}" for name in self.inferred_}
+        inferred = {f"module__{name}" for name in self.inferred or {}}
         return {
             name: vars(self)[name] for name in vars(self) if name.startswith(f"{prefix}__") and name not in inferred
         }
@@ -154,7 +174,7 @@ class ImbalancedNet(Versioned, NeuralNet):
         return self
 
     def initialize_module(self) -> ImbalancedNet:
-        with blamed_on("module", self._given("module"), f"module {getattr(self.module, '__name__', self.module)}"):
+        with blamed_on("module", self.given("module"), f"module {getattr(self.module, '__name__', self.module)}"):
             super().initialize_module()
         if not isinstance(self.module_, torch.nn.Module):
             raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
@@ -162,31 +182,39 @@ class ImbalancedNet(Versioned, NeuralNet):
             self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
         if self.dtype is not None and self.dtype.is_floating_point:
             self.module_.to(self.dtype)
-        self._try_example(may_be_mended=any(self._listen("on_train_begin")))  # lazy layers get their parameters here
+        # Lazy layers get their parameters here.
+        self._try_example(may_be_mended=bool(self.listeners("on_train_begin", users=True)))
         if self.start_prior is not None:
-            self._start_at(self.criterion, self.start_prior)
+            set_start(self.module_, self.criterion, self.start_prior)
         return self
 
-    def _start_at(self, criterion: WeightedCriterion, prior: np.ndarray) -> None:
-        """Let the logits begin with a class prior, shape (K,)."""
-        bias = self._output_bias()
-        if bias is not None:
-            start = criterion.start_logits(prior)
-            with torch.no_grad():
-                bias.copy_(start if len(bias) > 1 else start[1:] - start[:1])
+    def _try_example(self, may_be_mended: bool) -> None:
+        """Try module and criterion on a few rows; a callback such as skorch's InputShapeSetter may mend sizes yet."""
+        if self.example is None:
+            return
+        self.row_shape_ = shape_of_rows(self.example[0])
+        try:
+            given = self.given("module")
+            try_module(
+                self.module_, self.criterion, len(self.classes), *self.example, given=given, inferred=self.inferred
+            )
+        except ValueError:
+            if not may_be_mended:
+                raise
+        else:
+            self.example = None
 
-    def _output_bias(self) -> torch.nn.Parameter | None:
-        """Return the bias of the logits where it starts at the log prior."""
-        bias = getattr(self.module_, "output_bias", None)
-        if self.start_prior is None or not isinstance(bias, torch.nn.Parameter):
-            return None
-        return bias if bias.shape in ((1,), (len(self.start_prior),)) else None
+    def listeners(self, method: str, users: bool = False) -> list[Any]:
+        """Return the callbacks that define something for an event; with `users`, of those that the user brought."""
+        idle = getattr(Callback, method)
+        ours = {name for name, _ in self.get_default_callbacks()} if users else ()
+        return [cb for name, cb in self.callbacks_ if name not in ours and getattr(type(cb), method, None) is not idle]
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, dict[str, Any]]:
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         if _can_be_fused(self.optimizer, kwargs, args[0], self.device):
             kwargs["fused"] = True
-        bias = self._output_bias()
+        bias = None if self.start_prior is None else output_bias(self.module_, len(self.start_prior))
         if bias is None or not self._decays(kwargs) or "optimizer__param_groups" in vars(self):
             return args, kwargs
         groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
@@ -199,62 +227,13 @@ class ImbalancedNet(Versioned, NeuralNet):
         parameters = accepted_by(self.optimizer)
         return "weight_decay" in parameters and bool(parameters["weight_decay"].default)
 
-    def _listen(self, method: str) -> list[str]:
-        """Return the names of the user's callbacks that do something there."""
-        own = {name for name, _ in self.get_default_callbacks()}
-        idle = getattr(Callback, method)
-        return [name for name, call in self.callbacks_ if name not in own and getattr(type(call), method) is not idle]
-
-    def _try_example(self, may_be_mended: bool) -> None:
-        """Try module and criterion on a few rows; a callback such as skorch's InputShapeSetter may mend sizes yet."""
-        if self.example is None:
-            return
-        try:
-            self._try_module(*self.example)
-        except ValueError:
-            if not may_be_mended:
-                raise
-        else:
-            self.example = None
-
-    def _try_module(self, X: Any, codes: torch.Tensor, hint: Callable[[], str] = str) -> None:
-        name = type(self.module_).__name__
-        self.row_shape_ = shape_of_rows(X)
-        if not getattr(self.module_, "allow_nan", False):
-            for what, values in named(X).items():
-                if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
-                    raise ValueError(f"{what} must be finite; its first rows hold nan or infinity.")
-        self.module_.eval()
-        try:
-            output = self.module_(**X) if isinstance(X, dict) else self.module_(X)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            values = X.values() if isinstance(X, dict) else [X]
-            given = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-            raise ValueError(
-                f"module {name} can't take a batch of {given}: {error}{hint()}{self._who_set_what(X)}"
-            ) from error
-        logits = check_logits(output, len(codes), len(self.classes), name)
-        check_row_losses(self.criterion, logits.detach(), codes)
-
-    def _made_with(self, part: str) -> str:
+    def made_with(self, part: str) -> str:
         """Return a sentence on the parameters that were given for a part of the net, or nothing."""
-        values = [f"{name}={listed(value)}" for name, value in self._given(part).items()]
+        values = [f"{name}={listed(value)}" for name, value in self.given(part).items()]
         return f" The {part} was made with {', '.join(values)}." if values else ""
 
-    def _who_set_what(self, X: Any) -> str:
-        """Return what ends the error where the module can't take the rows."""
-        said = self._made_with("module")
-        sizes = [name for name in self.inferred_ if name in INPUTS]
-        if sizes and isinstance(X, torch.Tensor) and X.ndim > 2:  # a row has more than one size
-            name = sizes[0]
-            said += (
-                f" {name}={self.inferred_[name]} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set "
-                f"module__{name}."
-            )
-        return f".{said}" if said else ""
-
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> ImbalancedNet:
-        given = self._given("optimizer")
+        given = self.given("optimizer")
         name = getattr(self.optimizer, "__name__", self.optimizer)
         with blamed_on("optimizer", {"lr": self.lr, **given}, f"optimizer {name}"):
             super().initialize_optimizer(*args, **kwargs)
@@ -275,15 +254,36 @@ class ImbalancedNet(Versioned, NeuralNet):
         _, kwargs = self.get_params_for_optimizer("optimizer", [("tried", tried)])
         kind([tried], **kwargs).step()
 
-    # What it learns from
+    # Training
 
-    def learn_with(self, stage: Stage, prediction: Prediction, stopping: Stopping | None) -> None:
-        """Set what the next call of `partial_fit` trains with."""
-        self.prediction_ = prediction
-        self.best_epoch_ = None
-        self.be_at(stage)
-        if stopping is not None:
-            self.callbacks_.append(("stop_at_the_best_epoch", stopping))
+    def train(
+        self,
+        rows: Rows,
+        validation: Rows | None,
+        plan: TrainingPlan,
+        *,
+        epochs: int,
+        seed: int,
+        early_stopping: EarlyStopping | None = None,
+    ) -> ImbalancedNet:
+        """Train for some epochs, each as `plan.epoch(i)` says; the seed is that of the default module's masks."""
+        self.run_ = TrainingRun(rows, validation, plan)
+        self.max_epochs, self.best_epoch_ = epochs, None
+        stopping = [] if early_stopping is None else [("stop_at_the_best_epoch", early_stopping)]
+        callbacks, self.callbacks_ = self.callbacks_, [*self.callbacks_, *stopping]
+        try:
+            with own_masks(self.module_, seed):
+                self.partial_fit(rows, rows.codes)
+        finally:
+            self.run_, self.callbacks_ = None, callbacks
+            for parameter in self.frozen_parameters_:
+                parameter.requires_grad_(True)
+            self.eval_submodules_, self.frozen_parameters_ = [], []
+        self.best_epoch_ = early_stopping.best_epoch_ if early_stopping is not None else None
+        self.best_epoch_ = self.best_epoch_ or len(self.history)
+        if plan.remedies.schedule is not None:
+            self._learn_from(plan.epoch(self.best_epoch_ - 1))
+        return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> ImbalancedNet:
         """Train on as skorch does, but raise KeyboardInterrupt where the user interrupts.
@@ -318,51 +318,105 @@ class ImbalancedNet(Versioned, NeuralNet):
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.epoch_is_whole_ = False
-        schedule = getattr(dataset_train, "schedule", None)
-        if schedule is None:
+        if self.run_ is None:
             return
-        strength = schedule.strength(len(self.history) - 1, self.max_epochs)
-        self.history.record("remedy_strength", strength)
-        stage = dataset_train.remedy.at(strength)
-        dataset_train.weight_scale = stage.weight_scale
-        self.be_at(stage)
-        if schedule.retrains_head and strength == 1 and not self.resting_:
-            self._train_head_anew(stage)
+        schedule, epoch = self.run_.plan.remedies.schedule, self.run_.plan.epoch(len(self.history) - 1)
+        self._learn_from(epoch)
+        if schedule is not None:
+            self.history.record("remedy_strength", epoch.strength)
+            if schedule.retrains_head and epoch.strength == 1 and not self.frozen_parameters_:
+                self._retrain_head(epoch)
 
-    def be_at(self, stage: Stage) -> None:
-        """Set what the loss makes of classes, and the prior that probabilities are at."""
-        self.stage_ = stage
-        self.criterion_.set_classes(stage.class_weight, stage.class_counts)
-        self.prediction_ = replace(self.prediction_, effective_prior=stage.effective_prior)
+    def _learn_from(self, epoch: Epoch) -> None:
+        """Let the loss weigh classes as an epoch says, and probabilities be at its prior."""
+        self.learned_under(epoch.priors)
 
-    def _train_head_anew(self, stage: Stage) -> None:
+    def learned_under(self, priors: ClassPriors) -> None:
+        """Take over the class priors that the net learns, or has learned, under."""
+        self.priors_ = priors
+        self.criterion_.set_classes(priors.class_weight, priors.counts_seen)
+        if hasattr(self, "prediction_"):
+            self.prediction_ = replace(self.prediction_, effective_prior=priors.effective_prior)
+
+    def predict_with(self, prediction: Prediction) -> None:
+        """Let `predict_proba` and `predict` make this of logits."""
+        self.prediction_ = prediction
+
+    def _retrain_head(self, epoch: Epoch) -> None:
+        """Freeze all but the last layer, and make that anew."""
         head: Any = last_layer(self.module_)
-        self.resting_ = [part for part in self.module_.modules() if all(layer is not head for layer in part.modules())]
+        body = [part for part in self.module_.modules() if all(layer is not head for layer in part.modules())]
         own = set(head.parameters())
-        self.frozen_ = [p for p in self.module_.parameters() if p.requires_grad and p not in own]
-        for parameter in self.frozen_:
+        self.eval_submodules_ = body
+        self.frozen_parameters_ = [p for p in self.module_.parameters() if p.requires_grad and p not in own]
+        for parameter in self.frozen_parameters_:
             parameter.requires_grad_(False)
-        seed = sub_seed(self.seed, len(self.history))
-        if type(head) is torch.nn.Linear:
-            reset_linear(head, torch.Generator().manual_seed(seed))
-        else:
-            with seeded(seed):
-                head.reset_parameters()
-        if stage.start_prior is not None:
-            self._start_at(self.criterion_, stage.start_prior)
+        reset_layer(head, sub_seed(self.seed, len(self.history)))
+        if epoch.priors.start_prior is not None and self.start_prior is not None:
+            set_start(self.module_, self.criterion_, epoch.priors.start_prior)
         for parameter in own:
             self.optimizer_.state.pop(parameter, None)
 
     def _set_training(self, training: bool = True) -> None:
         super()._set_training(training)
-        for part in self.resting_:
+        for part in self.eval_submodules_:
             part.eval()
+
+    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
+        """Keep skorch's books of an epoch, without calls to callbacks that define nothing for a batch.
+
+        Which step training takes is chosen here, once; `fast_path_` says which and why.
+        """
+        if iterator is None:
+            return
+        if training and fast is not None:
+            direct, self.fast_path_ = fast.choose_step(self, ImbalancedNet, fit_params)
+            step_fn = direct or step_fn
+        begin, end = self._notifier("on_batch_begin"), self._notifier("on_batch_end")
+        losses, count, at_once = [], 0, bool(self.listeners("on_batch_end"))
+        for batch in iterator:
+            begin(batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            loss = step["loss"]
+            if at_once or loss.is_cpu:
+                self.history.record_batch(f"{prefix}_loss", loss.item())
+            else:  # read once an epoch, so that a GPU need not wait at each batch
+                losses.append(loss.detach())
+            self.history.record_batch(f"{prefix}_batch_size", _size_of(batch))
+            end(batch=batch, training=training, **step)
+            count += 1
+            del batch, step, loss  # their memory serves the next batch, while it is in the cache
+        if losses:
+            records = self.history[-1, "batches"][-count:]
+            for record, value in zip(records, torch.stack(losses).tolist(), strict=True):
+                record[f"{prefix}_loss"] = value
+        self.history.record(f"{prefix}_batch_count", count)
+
+    def _notifier(self, method: str) -> Callable[..., None]:
+        """Return what notifies of an event, as `notify` does, without callbacks that define nothing for it."""
+        if "notify" in vars(self) or type(self).notify is not NeuralNet.notify:
+            return partial(self.notify, method)
+        idle = method == "on_batch_end" and getattr(type(self), method) is getattr(NeuralNet, method)
+        calls = [] if idle else [getattr(self, method)]
+        calls += [getattr(callback, method) for callback in self.listeners(method)]
+
+        def notify(**kwargs: Any) -> None:
+            for call in calls:
+                call(self, **kwargs)
+
+        return notify
 
     # The loss
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
         codes, sample_weight = codes_and_weights(to_tensor(y_true, self.device))
-        return self.criterion_(first(y_pred), codes, sample_weight)
+        return self.criterion_(unpack_logits(y_pred), codes, self.scaled(sample_weight) if training else sample_weight)
+
+    def scaled(self, sample_weight: torch.Tensor | None) -> torch.Tensor | None:
+        """Return a batch's sample weights, of mean 1 over what the loss sees in training."""
+        if sample_weight is None or self.priors_ is None:
+            return sample_weight
+        return sample_weight * self.priors_.weight_scale
 
     @property
     def monitored(self) -> str:
@@ -371,14 +425,14 @@ class ImbalancedNet(Versioned, NeuralNet):
 
     @property
     def _correctable(self) -> bool:
-        return self.prediction_.correctable_to_data(self.criterion_)
+        return self.prediction_.correctable_to_data()
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
         codes, sample_weight = codes_and_weights(to_tensor(batch[1], self.device))
         if not self.criterion_.has_probabilities:
             return step
-        raw = self.criterion_.log_proba(first(step["y_pred"]))
+        raw = self.criterion_.log_proba(unpack_logits(step["y_pred"]))
         losses = {"valid_log_loss": raw}
         if self._correctable:
             losses["valid_log_loss_corrected"] = self.prediction_.corrected_to_data(raw)
@@ -388,12 +442,6 @@ class ImbalancedNet(Versioned, NeuralNet):
                 row_losses = row_losses * sample_weight
             self.history.record_batch(name, row_losses.mean().item())
         return step
-
-    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
-        if training and not fit_params and serves_training(self, ImbalancedNet, iterator):
-            train_epoch(self, iterator)
-        else:
-            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         self.epoch_is_whole_ = True
@@ -421,7 +469,7 @@ class ImbalancedNet(Versioned, NeuralNet):
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "
                 "to unit variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
-                f"{self._made_with('optimizer')}"
+                f"{self.made_with('optimizer')}"
             )
 
     def _blame(self, rows: Any) -> None:
@@ -432,8 +480,8 @@ class ImbalancedNet(Versioned, NeuralNet):
     # Batches
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
-        if isinstance(X, TrainingRows):  # the estimator has split the rows already, before it looked at the classes
-            return X, X.validation
+        if self.run_ is not None and X is self.run_.rows:  # the estimator has split the rows already
+            return X, self.run_.validation
         return super().get_split_datasets(X, y, **fit_params)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
@@ -454,135 +502,79 @@ class ImbalancedNet(Versioned, NeuralNet):
         if not isinstance(dataset, Rows):
             return super().get_iterator(dataset, training)
         # skorch also asks for the training iterator to predict in training mode; only training rows are sampled.
-        iterator = self.iterator_train if training else self.iterator_valid
-        kwargs = self.loader_parameters(training)
-        shortcut = self.device is not None and serves_loading(iterator, kwargs)  # None: accelerate places the batches
-        batch_size = kwargs.pop("batch_size", self.batch_size if training or not shortcut else dataset.at_once(CHUNK))
-        batch_size = len(dataset) if batch_size == -1 else batch_size
-        accepted = {} if shortcut else accepted_by(iterator)  # a signature takes as long as a few batches
-        # In a fit: without one, a loader would draw from the global generator, as it does to predict.
-        if "generator" in accepted and dataset.codes is not None:
-            seed = sub_seed(self.seed, len(self.history))
-            kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
-        if kwargs.get("collate_fn") is not None:
-            kwargs["collate_fn"] = Collate(kwargs["collate_fn"])
-        part = "iterator_train" if training else "iterator_valid"
-
-        def made(*args: Any, **parameters: Any) -> Any:
-            given = self._given(part) if iterator is DataLoader else {part: iterator, **self._given(part)}
-            with blamed_on(part, given, part):
-                return iterator(*args, **parameters)
-
-        if training and isinstance(dataset, TrainingRows):
-            batches = dataset.remedy.batches
-        else:
-            batches = Batches(torch.arange, len(dataset), batch_size)
-        if shortcut:
-            return Loader(dataset, batches, self.device)
-        if orders_rows(kwargs):  # the user's own order
-            size = {} if kwargs.get("batch_sampler") else {"batch_size": batch_size}
-            return made(OneByOne(dataset), **size, **kwargs)
-        kwargs = {name: value for name, value in kwargs.items() if name not in (*OWN_ORDER, "drop_last")}
-        if iterator is DataLoader and "collate_fn" not in kwargs:
-            return made(dataset, batch_sampler=batches, collate_fn=_as_they_are, **kwargs)
-        if "batch_sampler" in accepted:
-            return made(OneByOne(dataset), batch_sampler=batches, **kwargs)
-        return made(OneByOne(dataset), batch_size=batch_size, **kwargs)
+        planned = training and self.run_ is not None and dataset is self.run_.rows
+        return make_loader(self, dataset, self.run_.plan if planned and self.run_ else None, training)
 
     # Prediction, in codes
 
-    def logits(self, rows: Rows, ordinary: bool = False) -> torch.Tensor:
-        """Return the module's logits for rows, on the CPU; `ordinary` goes through the iterator."""
-        ordinary = ordinary or not serves_prediction(self, ImbalancedNet)
-        return first(self.forward(rows)) if ordinary else logits_of(self, rows)
+    def logits(self, rows: Rows) -> torch.Tensor:
+        """Return the module's logits for rows, on the CPU, in evaluation mode.
+
+        They go through `forward` where a derived net or the user says how: by an iterator, its parameters, or a method.
+        """
+        ordinary = any(
+            name.startswith("iterator_valid__") or name == "iterator_train__collate_fn" for name in vars(self)
+        )
+        return (
+            unpack_logits(self.forward(rows))
+            if ordinary or not self._predicts_directly()
+            else self._direct_logits(rows)
+        )
+
+    def _predicts_directly(self) -> bool:
+        methods = ("forward", "forward_iter", "evaluation_step", "infer", "get_dataset", "get_iterator")
+        theirs, loader = type(self), self.iterator_valid is DataLoader
+        inherited = theirs is ImbalancedNet or all(getattr(theirs, m) is getattr(ImbalancedNet, m) for m in methods)
+        return loader and inherited and vars(self).keys().isdisjoint(methods)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the estimator's probabilities, corrected as they were to be in `fit`, shape (n, K)."""
-        proba = (self.prediction_.proba(self.criterion_, first(y)) for y in self.forward_iter(X))
+        """Return the estimator's probabilities, shape (n, K)."""
+        proba = (self.prediction_.proba(unpack_logits(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part) for part in proba])
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the codes that the estimator's decision in `fit` chooses, shape (n,)."""
-        scores = (self.prediction_.scores(self.criterion_, first(y)) for y in self.forward_iter(X))
+        """Return the codes that the estimator's decision chooses, shape (n,)."""
+        scores = (self.prediction_.scores(unpack_logits(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
 
-    # Saving
+    # Going on
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        super().__setstate__({"resting_": [], "frozen_": [], "origin_": {}, **state})
+    def copied(self) -> ImbalancedNet:
+        """Return a net that trains on from here, and leaves this one as it is."""
+        memo: dict[int, Any] = {}
+        new: Any = object.__new__(type(self))
+        for name, value in vars(self).items():
+            trained = isinstance(value, torch.nn.Module | torch.optim.Optimizer) and name.endswith("_")
+            new.__dict__[name] = copy.deepcopy(value, memo) if trained else value
+        new.history_ = History(self.history)  # past epochs do not change
+        new.callbacks_ = [(name, copy_callback(callback, memo)) for name, callback in self.callbacks_]
+        return new
 
-    def save_params(
-        self,
-        f_params: Any = None,
-        f_optimizer: Any = None,
-        f_criterion: Any = None,
-        f_history: Any = None,
-        use_safetensors: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Save parts of the net as skorch does, but as one unit: see `ImbalancedNetClassifier.save_params`."""
-        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
-        targets = _given("save_params", **own, **kwargs)
-        if not targets or not self.initialized_:  # which skorch has words for
-            super().save_params(**own, use_safetensors=use_safetensors, **kwargs)
-        else:
-            save(self, targets, use_safetensors)
+    def continued(self, settings: Mapping[str, Any], callbacks: Any) -> ImbalancedNet:
+        """Return a copy that trains on with these settings of loaders, batch size, learning rate and verbosity.
 
-    def load_params(
-        self,
-        f_params: Any = None,
-        f_optimizer: Any = None,
-        f_criterion: Any = None,
-        f_history: Any = None,
-        checkpoint: Any = None,
-        use_safetensors: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Load parts of the net as skorch does, but all files or none, and none of different saves.
-
-        Classes and their priors are compared by `ImbalancedNetClassifier.load_params` alone.
+        Parameters
+        ----------
+        settings : mapping
+            skorch's parameters: `batch_size`, `verbose`, `lr`, `iterator_train`, `iterator_train__*` and so on.
+        callbacks : list, "disable" or None, or ... to keep those that there are
         """
-        own = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
-        sources = _given("load_params", **own, **kwargs)
-        if checkpoint is None and (not sources or not self.initialized_):  # which skorch has words for
-            super().load_params(**own, use_safetensors=use_safetensors, **kwargs)
-            return
-        if not self.initialized_:
-            self.initialize()
-        with restored_on_error(self):
-            if checkpoint is not None:
-                if f_history is None and checkpoint.f_history is not None:
-                    self.history = read_history(self, checkpoint.f_history_)  # its events are in names of files
-                sources = {**_given("load_params", **checkpoint.get_formatted_files(self)), **sources}
-            load(self, sources, use_safetensors)
-
-    @contextmanager
-    def unchanged_on_error(self) -> Iterator[None]:
-        """Bring everything back if further training raises; in either case wake what rests and end early stopping."""
-        before = dict(vars(self))
-        parts = [self.module_, self.criterion_, self.optimizer_] if self.history else []  # a new net is thrown away
-        states, epochs = [copy.deepcopy(part.state_dict()) for part in parts], len(self.history)
-        try:
-            yield
-        except BaseException:
-            for part, state in zip(parts, states, strict=True):
-                part.load_state_dict(state)
-            del self.history[epochs:]
-            if parts:
-                self.__dict__.clear()
-                self.__dict__.update(before)
-            raise
-        finally:
-            for parameter in self.frozen_:
-                parameter.requires_grad_(True)
-            self.resting_, self.frozen_ = [], []
-            self.callbacks_ = [item for item in self.callbacks_ if not isinstance(item[1], Stopping)]
+        new: Any = self.copied()
+        if callbacks is not ...:
+            new.callbacks = callbacks
+            new.initialize_callbacks()
+        for name in [name for name in vars(new) if name.startswith("iterator_") and "__" in name]:
+            delattr(new, name)
+        new.__dict__.update({name: value for name, value in settings.items() if name != "lr"})
+        if new.lr != settings["lr"]:
+            new.set_params(lr=settings["lr"])
+            new.lr = settings["lr"]
+        return new
 
 
-def _given(caller: str, **files: Any) -> dict[str, Any]:
-    """Return the files that skorch's arguments name, without a checkpoint's pickle."""
-    _check_f_arguments(caller, **files)
-    return {name: file for name, file in files.items() if file is not None and name != "f_pickle"}
+def _size_of(batch: Any) -> int:
+    X = batch[0] if isinstance(batch, tuple | list) else batch
+    return len(X) if isinstance(X, torch.Tensor) else get_len(X)
 
 
 def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:
@@ -595,20 +587,3 @@ def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device
         and torch.device("cpu" if device is None else device).type in ("cpu", "cuda")
         and all(parameter.is_floating_point() for group in groups for parameter in group["params"])
     )
-
-
-#: Loader parameters by which users order rows themselves.
-OWN_ORDER = ("sampler", "batch_sampler", "shuffle")
-
-
-def orders_rows(loader_parameters: Mapping[str, Any]) -> str | None:
-    """Return the parameter by which the user orders rows, if any; shuffling is what happens anyway."""
-    for name in OWN_ORDER:
-        value = loader_parameters.get(name)
-        if value is not None and value is not True:
-            return name
-    return None
-
-
-def _as_they_are(batch: Any) -> Any:
-    return batch

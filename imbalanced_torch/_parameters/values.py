@@ -90,7 +90,7 @@ def listed(values: Any) -> str:
     return left + ", ".join(shown + more) + right
 
 
-def same(one: Any, other: Any) -> bool:
+def equal_values(one: Any, other: Any) -> bool:
     """Whether two values of a hyperparameter are one, arrays included."""
     if one is other:
         return True
@@ -157,3 +157,8 @@ def _hint_of_codes(numbers: Mapping[Any, Any], classes: np.ndarray) -> str:
     if not encoded or not all(isinstance(key, str) for key in numbers):
         return ""
     return " A meta-estimator such as VotingClassifier encodes y as these: use them as keys inside of it."
+
+
+def format_prior(prior: np.ndarray, classes: np.ndarray) -> str:
+    """Return a prior as text, by label."""
+    return listed({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})

@@ -31,8 +31,7 @@ from skorch.history import History
 from skorch.utils import get_map_location
 
 from imbalanced_torch._parameters.values import accepted_by, labels_of
-from imbalanced_torch._prediction.prior import Exposure
-from imbalanced_torch._remedies.plan import Stage
+from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._version import __version__
 
 #: Where a file holds its mark: an attribute of the state dict, an entry of the metadata in safetensors.
@@ -49,7 +48,7 @@ Content = bytes | memoryview
 
 def _mark(net: Any, parts: Iterable[str]) -> str:
     """Return the mark as JSON: digests of all parts, and what probabilities depend on beside them."""
-    stage: Stage | None = net.stage_
+    priors: ClassPriors | None = net.priors_
     names = {*(f"{name}_" for name in (*net._modules, *net._criteria, *net._optimizers)), *parts} - {_HISTORY}
     digests = {name: digest(getattr(net, name).state_dict()) for name in sorted(names)}
     mark = {
@@ -58,7 +57,7 @@ def _mark(net: Any, parts: Iterable[str]) -> str:
         "classes": labels_of(net.classes),
         "criterion": described(net.criterion_.criterion),
         "best_epoch": net.best_epoch_ or len(net.history),
-        "stage": None if stage is None else asdict(stage),
+        "priors": None if priors is None else asdict(priors),
     }
     return json.dumps(mark, default=_as_json)
 
@@ -79,18 +78,12 @@ def described(criterion: torch.nn.Module) -> list[Any]:
     return [type(criterion).__name__, {k: v for k, v in parameters.items() if isinstance(v, bool | int | float | str)}]
 
 
-def stage_of(mark: Mapping[str, Any]) -> Stage | None:
+def priors_of(mark: Mapping[str, Any]) -> ClassPriors | None:
     """Return what the saved net learned from last, if its file says so."""
-    stage = mark["stage"]
-    if stage is None:
+    if mark["priors"] is None:
         return None
-    exposure = {name: np.asarray(value, dtype=float) for name, value in stage["exposure"].items()}
-    return Stage(
-        Exposure(**{**exposure, "n_rows": stage["exposure"]["n_rows"]}),
-        np.asarray(stage["class_weight"], dtype=float),
-        np.asarray(stage["class_counts"], dtype=float),
-        stage["weight_scale"],
-    )
+    arrays = {name: np.asarray(value, dtype=float) for name, value in mark["priors"].items() if isinstance(value, list)}
+    return ClassPriors(**{**mark["priors"], **arrays})
 
 
 def digest(state: Any) -> str:
@@ -465,7 +458,7 @@ def _from_safetensors(content: bytes) -> tuple[Any, str | None]:
 
 
 def _checked_mark(mark: Any) -> dict[str, Any]:
-    if not {"digests", "classes", "criterion", "best_epoch", "stage"} <= mark.keys():
+    if not {"digests", "classes", "criterion", "best_epoch", "priors"} <= mark.keys():
         raise ValueError("its mark is not one of save_params")
     return mark
 

@@ -14,8 +14,9 @@ import torch
 
 from imbalanced_torch._losses.logits import every_logit, log_odds
 from imbalanced_torch._losses.weighted import WeightedCriterion
+from imbalanced_torch._parameters.values import format_prior
 from imbalanced_torch._prediction.decision import Decision, Greatest, Threshold, resolve_decision
-from imbalanced_torch._prediction.prior import correct_prior, correctable, log_ratio, resolve_prior_correction, shown
+from imbalanced_torch._prediction.prior import correct_prior, correctable, log_ratio, resolve_prior_correction
 
 #: Numbers in a hyperparameter that may have been changed in place are compared up to so many: in .2 ms.
 _COMPARED = 10_000
@@ -32,6 +33,7 @@ class UncorrectedDecisionWarning(UserWarning):
 class Prediction:
     """`prior_correction` and `decision`, resolved against what a fit found; the priors have shape (K,)."""
 
+    criterion: WeightedCriterion
     class_prior: np.ndarray
     #: The prior that the net was trained under.
     effective_prior: np.ndarray
@@ -39,39 +41,39 @@ class Prediction:
     target: np.ndarray | None
     decision: Decision
 
-    def log_proba(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
+    def log_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Return log probabilities, shape (n, K), for logits of shape (n,), (n, 1) or (n, K)."""
-        return self._at(self.target, criterion.log_proba(logits))
+        return self._at(self.target, self.criterion.log_proba(logits))
 
-    def proba(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
+    def proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities, shape (n, K)."""
-        if len(self.class_prior) == 2 and criterion.logits_are_log_odds:  # two sigmoids take a fifth of a softmax
+        if len(self.class_prior) == 2 and self.criterion.logits_are_log_odds:  # two sigmoids take a fifth of a softmax
             odds = _finite(log_odds(logits))
             if self.target is not None:
                 ratio = log_ratio(self.effective_prior, self.target)
                 odds = odds + (ratio[1] - ratio[0])
             return torch.outer(odds, _SIGNS.to(odds)).sigmoid_()
-        return self.log_proba(criterion, logits).exp()
+        return self.log_proba(logits).exp()
 
-    def scores(self, criterion: WeightedCriterion, logits: torch.Tensor) -> torch.Tensor:
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Return a score for each class, shape (n, K), the greatest of which wins: the first where several are."""
         if isinstance(self.decision, Threshold):
-            return self.decision.scores(self.log_proba(criterion, logits), self.proba(criterion, logits))
+            return self.decision.scores(self.log_proba(logits), self.proba(logits))
         if self.decision.reads == "logits":
             values = every_logit(logits)
         elif self.decision.reads == "probabilities":
-            values = self.log_proba(criterion, logits)
+            values = self.log_proba(logits)
         else:
-            values = self._at(self._equal, criterion.log_proba(logits))
+            values = self._at(self._equal, self.criterion.log_proba(logits))
         return self.decision.scores(values)
 
     def corrected_to_data(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Carry log probabilities from the effective prior to that of the data."""
         return self._at(self.class_prior, log_proba)
 
-    def correctable_to_data(self, criterion: WeightedCriterion) -> bool:
+    def correctable_to_data(self) -> bool:
         """Whether log probabilities are known well enough for that."""
-        return criterion.exact and correctable(self.effective_prior, self.class_prior)
+        return self.criterion.exact and correctable(self.effective_prior, self.class_prior)
 
     @property
     def _equal(self) -> np.ndarray:
@@ -175,7 +177,7 @@ def resolve_prediction(
 ) -> Prediction:
     """Resolve the hyperparameters; raise where they need a correction of the prior that does not exist."""
     target = resolve_prior_correction(prior_correction, class_prior, classes)
-    prediction = Prediction(class_prior, effective_prior, target, resolve_decision(decision, classes))
+    prediction = Prediction(criterion, class_prior, effective_prior, target, resolve_decision(decision, classes))
     if target is not None:
         _check_correctable("prior_correction", prior_correction, criterion, effective_prior, target, classes)
     if prediction.decision.reads == "likelihoods":
@@ -219,15 +221,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 1000 else f"{text[:1000]}..."
 
 
-def warn_uncorrected(
-    prediction: Prediction, decision: Any, criterion: WeightedCriterion, classes: np.ndarray, stacklevel: int
-) -> None:
+def warn_uncorrected(prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int) -> None:
     """Warn that they do, with the numbers."""
-    remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data(criterion) else "Leave"
+    remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data() else "Leave"
     warnings.warn(
         f"decision={_short(decision)} reads probabilities at the prior of the training, "
-        f"{shown(prediction.effective_prior, classes)}; the data have {shown(prediction.class_prior, classes)}. "
-        f"{remedy} class_weight and sampling at None.",
+        f"{format_prior(prediction.effective_prior, classes)}; the data have "
+        f"{format_prior(prediction.class_prior, classes)}. {remedy} class_weight and sampling at None.",
         UncorrectedDecisionWarning,
         stacklevel=stacklevel + 1,
     )

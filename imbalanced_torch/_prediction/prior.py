@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,57 +11,6 @@ import numpy as np
 import torch
 
 from imbalanced_torch._parameters.values import by_label, listed
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """Class counts on the way from the data to the loss, each of shape (K,); `+` adds up calls of `partial_fit`."""
-
-    #: Sample weight of each class in the training rows.
-    population: np.ndarray
-    #: The rows that the sampler draws in an epoch.
-    drawn: np.ndarray
-    #: Drawn rows times the mean sample weight in the class: what the loss sees before class weights.
-    seen: np.ndarray
-    #: Training rows.
-    n_rows: int
-
-    @classmethod
-    def of(cls, counts: np.ndarray, weight_sums: np.ndarray, shares: np.ndarray, n_drawn: int) -> Exposure:
-        """Make it from row counts, sums of sample weights, the sampler's class shares and the rows that it draws."""
-        drawn = n_drawn * shares
-        mean_weight = np.divide(weight_sums, counts, out=np.zeros(len(counts)), where=counts > 0)
-        return cls(population=weight_sums, drawn=drawn, seen=drawn * mean_weight, n_rows=int(counts.sum()))
-
-    def __add__(self, other: Exposure) -> Exposure:
-        return Exposure(
-            self.population + other.population,
-            self.drawn + other.drawn,
-            self.seen + other.seen,
-            self.n_rows + other.n_rows,
-        )
-
-    @property
-    def counts_seen(self) -> np.ndarray:
-        """What the loss sees of each class, in training rows: an epoch of another length changes nothing."""
-        return self.seen * self.n_rows / self.drawn.sum()
-
-    @property
-    def n_classes_come(self) -> int:
-        return int((self.population > 0).sum())
-
-    @property
-    def class_prior(self) -> np.ndarray:
-        return self.population / self.population.sum()
-
-    @property
-    def sampled_prior(self) -> np.ndarray:
-        return self.drawn / self.drawn.sum()
-
-    def effective_prior(self, class_weight: np.ndarray) -> np.ndarray:
-        """q_c, proportional to sampled share x mean sample weight x class weight."""
-        weighted = self.seen * class_weight
-        return weighted / weighted.sum()
 
 
 def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
@@ -104,11 +52,6 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
             f"prior_correction must sum to 1; it is {listed(prior_correction)}, which sums to {total:.6g}."
         )
     return target / target.sum()
-
-
-def shown(prior: np.ndarray, classes: np.ndarray) -> str:
-    """Return a prior as text, by label."""
-    return listed({label: round(share, 4) for label, share in zip(classes.tolist(), prior.tolist(), strict=True)})
 
 
 def correct_prior(log_proba: torch.Tensor, trained: np.ndarray, target: np.ndarray) -> torch.Tensor:

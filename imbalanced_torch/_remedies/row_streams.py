@@ -1,8 +1,8 @@
 """Endless streams of training rows, and the batches of an epoch: the next `length` rows of one.
 
 `Natural` streams the rows as they are, `Draws` a class at random, then a row of it (`DrawsInTurn`: its next row),
-`Passes` so many rows of each class, then again, `EqualBatches` so many rows of each class in every batch. `Mixture`,
-for a schedule, mixes one of them with the first.
+`Passes` so many rows of each class, then again, `EqualBatches` so many rows of each class in every batch. `Blend`,
+for a schedule, takes from one of them and the first.
 """
 
 from __future__ import annotations
@@ -16,21 +16,14 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler
 
+from imbalanced_torch._data.rows import class_counts
+
 #: Rows that are counted, or sorted by class, at once.
 _AT_ONCE = 1 << 20
 #: So few that to look for each by itself is faster than to sort.
 _FEW_CLASSES = 8
 #: Rows that an epoch takes from its stream at once, about.
 _TAKEN_AT_ONCE = 1 << 17
-
-
-def class_counts(codes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None) -> np.ndarray:
-    """Return the rows of each class, or the sum of their weights, shape (K,); in parts, for bincount widens codes."""
-    counts = np.zeros(n_classes, dtype=np.int64 if sample_weight is None else np.float64)
-    for start in range(0, len(codes), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        counts += np.bincount(codes[part], None if sample_weight is None else sample_weight[part], n_classes)
-    return counts
 
 
 def _shuffled(rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -258,27 +251,21 @@ class EqualBatches(RowStream):
         return drawn[:n]
 
 
-class Mixture(RowStream):
-    """Each row is the next of one stream or, with probability `strength`, of another."""
+class Blend(RowStream):
+    """Each row is the next of one stream or, with probability `strength`, of another: an epoch under a schedule."""
 
-    def __init__(self, plain: RowStream, full: RowStream, generator: torch.Generator) -> None:
+    def __init__(self, plain: RowStream, full: RowStream, strength: float, generator: torch.Generator) -> None:
         self.plain = plain
         self.full = full
+        self.strength = strength
         self.generator = generator
+        self.length = round((1 - strength) * plain.length + strength * full.length)
+        self.shares = (1 - strength) * plain.shares + strength * full.shares
         self.batch_size = full.batch_size
-        self.strength = 1.0
-
-    @property
-    def length(self) -> int:  # type: ignore[override]
-        return round((1 - self.strength) * self.plain.length + self.strength * self.full.length)
-
-    @property
-    def shares(self) -> np.ndarray:  # type: ignore[override]
-        return (1 - self.strength) * self.plain.shares + self.strength * self.full.shares
 
     def take(self, n: int) -> torch.Tensor:
-        if self.strength in (0, 1):
-            return (self.full if self.strength else self.plain).take(n)
+        if self.strength == 0:
+            return self.plain.take(n)
         full = torch.rand(n, generator=self.generator) < self.strength
         rows = torch.empty(n, dtype=position_dtype(self.plain.length))
         rows[full] = self.full.take(int(full.sum()))
@@ -286,7 +273,7 @@ class Mixture(RowStream):
         return rows
 
 
-#: An epoch of more rows takes longer than anybody lives; beyond, torch's ints overflow.
+#: Rows in an epoch that would not end.
 _MOST_ROWS = 2**53
 
 

@@ -131,8 +131,36 @@ SCHEDULES: dict[str, Schedule] = {
 _MEANT = {"drw": "deferred", "drs": "deferred", "crt": "retrain_head", "progressively_balanced": "progressive"}
 
 
-def resolve_schedule(schedule: Any) -> Schedule | None:
-    """Turn the hyperparameter into a schedule; None has the remedies act from the first epoch to the last."""
+def resolve_schedule(given: Any, *, has_remedy: bool, continues: bool, max_epochs: int) -> Schedule | None:
+    """Turn the hyperparameter into a schedule; None has the remedies act from the first epoch to the last.
+
+    Parameters
+    ----------
+    given : None, str or Schedule
+    has_remedy : bool
+        Whether there are class weights or sampling to be scheduled.
+    continues : bool
+        Whether training goes on from an earlier call.
+    max_epochs : int
+    """
+    schedule = _as_schedule(given)
+    if schedule is None:
+        return None
+    if not has_remedy:
+        raise ValueError(
+            f"schedule={given!r} says when class_weight and sampling act, and both are None. Set one of them, or leave "
+            "schedule at None."
+        )
+    if continues:
+        raise ValueError(
+            f"schedule={given!r} plans the epochs of one fit; partial_fit and warm_start can't go on with it. Set "
+            "schedule=None."
+        )
+    schedule.first_to_keep(max_epochs)  # raises if it does not fit
+    return schedule
+
+
+def _as_schedule(schedule: Any) -> Schedule | None:
     if schedule is None or isinstance(schedule, Schedule):
         return schedule
     if isinstance(schedule, str):

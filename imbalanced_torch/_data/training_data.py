@@ -1,0 +1,157 @@
+"""What one fit learns from: rows and classes, checked, and the rows that are held out of training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+
+from imbalanced_torch._data.checks import check_sample_weight, check_X, check_y, encode
+from imbalanced_torch._data.rows import Rows, check_fits, class_counts, resolve_dtype
+from imbalanced_torch._data.validation_split import split_by_callable, stratified_split
+from imbalanced_torch._parameters.values import listed
+
+#: Above so many rows early_stopping="auto" stops early, as HistGradientBoostingClassifier does.
+_EARLY_STOPPING_ROWS = 10_000
+#: Fitted attributes that say what X is like.
+COLUMNS = ("n_features_in_", "feature_names_in_", "row_shape_")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows of one fit.
+
+    Parameters
+    ----------
+    classes : array of shape (K,)
+        The labels, sorted.
+    training : Rows
+    validation : Rows or None
+        Rows that are held out.
+    stops_early : bool
+        Whether training stops on these.
+    columns : mapping
+        Fitted attributes that say what X is like.
+    """
+
+    classes: np.ndarray
+    training: Rows
+    validation: Rows | None
+    stops_early: bool
+    columns: Mapping[str, Any]
+
+
+def read_training_data(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    classes: np.ndarray | None,
+    single_epoch: bool,
+    dtype: Any,
+    split_seed: int,
+) -> TrainingData:
+    """Check what the user passes to `fit`, and set rows aside. Nothing is written to the estimator.
+
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    X, y, sample_weight : as in `fit`
+    classes : array of shape (K,) or None
+        The labels that there are: of the fit that is gone on with, or of all calls of `partial_fit`.
+    single_epoch : bool
+        Whether this is a call of `partial_fit`, whose y may lack classes and from which no rows are held out.
+    dtype : torch.dtype or None, or ... to resolve the estimator's
+        What values become. A net that goes on has its own.
+    split_seed : int
+        Seeds which rows are held out.
+    """
+    seen = object.__new__(type(estimator))  # on which scikit-learn's checks write what they find of the columns
+    vars(seen).update(vars(estimator))
+    X = check_X(seen, X, reset=dtype is ..., allow_nan=estimator.allows_nan())
+    y = check_y(seen, y, X)
+    weights = check_sample_weight(sample_weight, len(y))
+    classes = _check_classes(y, classes, whole=not single_epoch)
+    kept = None
+    if weights is not None and not weights.all():  # rows of weight 0 leave the loss and the draw; their classes stay
+        kept = np.flatnonzero(weights)
+        y, weights = y[kept], weights[kept]
+    rows = Rows(
+        X, kept, encode(y, classes, "classes"), weights, collate=estimator.part("iterator_train").get("collate_fn")
+    )
+    rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if dtype is ... else dtype)
+    check_fits(X, rows.dtype, getattr(seen, "feature_names_in_", None))
+    stops_early = not single_epoch and _stops_early(estimator, len(rows))
+    training, validation = rows, None
+    if not single_epoch:
+        training, validation = _split(seen, rows, y, classes, split_seed, stops_early)
+        _check_counts(training, rows, classes)
+    columns = {name: vars(seen)[name] for name in COLUMNS if name in vars(seen)}
+    return TrainingData(classes, training, validation, stops_early, columns)
+
+
+def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np.ndarray:
+    """Return the labels, sorted: those of y, or those given before."""
+    if classes is None or whole:
+        found = np.unique(y)
+        if y.dtype.kind in "iu" and len(found) > len(y) / 2:  # other labels were looked at before
+            check_classification_targets(y)  # warns that y may be a regression's
+        if classes is not None and not np.array_equal(found, classes):
+            raise ValueError(
+                f"warm_start needs the classes of the first fit, {listed(classes)}; y has {listed(found)}."
+            )
+        classes = found
+    if len(classes) < 2:
+        raise ValueError(f"y must have at least two classes to tell apart; it has one class: {listed(classes)}.")
+    return classes
+
+
+def _stops_early(estimator: Any, n: int) -> bool:
+    if isinstance(estimator.callbacks, str) and estimator.callbacks == "disable":
+        return False
+    early_stopping = estimator.early_stopping
+    return n > _EARLY_STOPPING_ROWS if isinstance(early_stopping, str) else bool(early_stopping)
+
+
+def _split(
+    estimator: Any, rows: Rows, y: np.ndarray, classes: np.ndarray, seed: int, stops_early: bool
+) -> tuple[Rows, Rows | None]:
+    """Return the rows to train on, and those that are held out."""
+    if estimator.train_split is not None:
+
+        def make_rows(X: Any, labels: Any) -> Rows:
+            X = check_X(estimator, X, reset=False, allow_nan=estimator.allows_nan())
+            check_fits(X, rows.dtype, getattr(estimator, "feature_names_in_", None))
+            codes = encode(check_y(estimator, labels, X), classes, "the training data")
+            return Rows(X, codes=codes, dtype=rows.dtype)
+
+        positions, validation = split_by_callable(estimator.train_split, rows, y, make_rows)
+        if stops_early and validation is None:
+            raise ValueError("train_split holds out no rows, but early stopping needs some; set early_stopping=False.")
+    elif stops_early:
+        fraction, rng = float(estimator.validation_fraction), np.random.RandomState(seed)
+        positions, held_out = stratified_split(rows.codes, fraction, rng)  # type: ignore[arg-type]
+        validation = rows.part(held_out)
+    else:
+        return rows, None
+    return rows.part(positions), None if validation is None else validation.weighing_one()
+
+
+def _check_counts(training: Rows, rows: Rows, classes: np.ndarray) -> None:
+    """Check the rows of each class to train on against those of positive weight."""
+    counts, weighted = (class_counts(part.codes, len(classes)) for part in (training, rows))  # type: ignore[arg-type]
+    lost = (counts == 0) & (weighted > 0)
+    if lost.any():
+        raise ValueError(f"train_split leaves no row to train on for the classes {listed(classes[lost])}.")
+    if (weighted > 0).sum() == 1:
+        warnings.warn(
+            f"sample_weight is positive in rows of one class only, {listed(classes[weighted > 0])} of "
+            f"{listed(classes)}: the net learns to predict that class for every row.",
+            UserWarning,
+            stacklevel=5,  # the caller of `fit`
+        )
