@@ -90,7 +90,8 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
     ----------
     module : torch.nn.Module class, instance or factory, default=None
         Returns logits: of shape (n, 1) or (n, 2) for two classes, (n, K) for K > 2. None is `MLP`. A class is given the
-        sizes it asks for by name, unless `module__*` sets them: values in a row as `n_features`, `in_features`,
+        sizes it asks for by name, in parameters without a default or with None, unless `module__*` sets them; another
+        default is its own choice. Values in a row are asked for as `n_features`, `in_features`,
         `input_dim`, `input_size` or `d_in`; logits (1 for two classes) as `n_outputs`, `out_features`, `output_dim`,
         `output_size` or `d_out`; classes as `n_classes` or `num_classes`. An instance is copied. A module with
         `allow_nan = True` takes NaN and inf.
@@ -411,6 +412,17 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             if not callable(iterator):
                 raise TypeError(f"{prefix} must be a class such as torch.utils.data.DataLoader; it is {iterator!r}.")
             check_keywords(prefix, iterator, self._part(prefix))
+            if np.any(self._part(prefix).get("timeout", 0)) and not self._part(prefix).get("num_workers"):
+                raise ValueError(
+                    f"{prefix}__timeout is how long to wait for workers; it needs {prefix}__num_workers of at least 1."
+                )
+            for name in ("sampler", "batch_sampler"):
+                sampler = self._part(prefix).get(name)
+                if not (sampler is None or hasattr(sampler, "__iter__")):
+                    raise TypeError(
+                        f"{prefix}__{name} must be None or an iterable of positions, such as a torch Sampler; it is "
+                        f"{listed(sampler)}."
+                    )
         own_order = orders_rows(self._part("iterator_train"))
         if own_order and (self.sampling is not None or self.epoch_size is not None):
             other = "sampling" if self.sampling is not None else "epoch_size"
@@ -770,9 +782,9 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
             if not name.startswith(("module__", "criterion__", *(f"{name}__" for name in _MAY_BE_OBJECTS)))
         }
         parameters = self._module_parameters(training, len(classes))
-        parts |= {f"module__{name}": value for name, value in parameters.items()}
         if module is MLP:
-            parts.setdefault("module__seed", sub_seed(seed, _INIT))
+            parameters.setdefault("seed", sub_seed(seed, _INIT))
+        parts |= {f"module__{name}": value for name, value in parameters.items()}
         X, codes = training.first_batch()
         net = self.net_class(
             **{name: copied(value) if name.startswith("callbacks") else plain(value) for name, value in parts.items()},

@@ -50,10 +50,13 @@ class Switch:
 
     text: str = "True or False"
     words: tuple[str, ...] = ()
+    none: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Raise TypeError for another kind of value and ValueError for another word."""
         if isinstance(value, bool | np.bool_) or (isinstance(value, str) and value in self.words):
+            return
+        if value is None and self.none:
             return
         raise (ValueError if self.words else TypeError)(_must(name, self.text, value))
 
@@ -74,6 +77,8 @@ CONSTRAINTS: dict[str, Number | Switch] = {
     "iterator_valid__batch_size": _ROWS,
     "iterator_train__drop_last": Switch(),
     "iterator_valid__drop_last": Switch(),
+    "iterator_train__shuffle": Switch("None, True or False", none=True),
+    "iterator_valid__shuffle": Switch("None, True or False", none=True),
     "early_stopping": Switch('True, False or "auto"', words=("auto",)),
     "validation_fraction": Number("a number in (0, 1)", False, 0, 1, low_in=False, high_in=False),
     "n_iter_no_change": _FROM_ONE,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import Parameter
+from reprlib import Repr
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 from imbalanced_torch._hooks import call_is_hooked
 from imbalanced_torch._hyperparameters import accepted_by, choose, listed
 from imbalanced_torch._keywords import check_keywords
-from imbalanced_torch._logits import every_logit, log_odds
+from imbalanced_torch._logits import every_logit, log_odds, log_softmax
 from imbalanced_torch._losses import LOSSES, RowLoss
 
 _TWO_WAYS = (
@@ -52,6 +55,8 @@ class WeightedCriterion(nn.Module):
     n_classes : int
     counts_given : bool, default=False
         Whether the user has set the criterion's `class_counts`, which training then leaves as they are.
+    parameters : mapping, default={}
+        What the user set of the criterion's, for messages.
     """
 
     class_weight: torch.Tensor
@@ -59,9 +64,13 @@ class WeightedCriterion(nn.Module):
     #: For pickles of versions that did not have them.
     counts_given = equal = False
 
-    def __init__(self, criterion: nn.Module, n_classes: int, counts_given: bool = False) -> None:
+    def __init__(
+        self, criterion: nn.Module, n_classes: int, counts_given: bool = False, parameters: Mapping[str, Any] = {}
+    ) -> None:
         super().__init__()
         self.criterion = criterion
+        #: What messages call it.
+        self.described = " ".join([f"criterion {type(criterion).__name__}", *_with(parameters)])
         self.counts_given = counts_given
         #: Whether every class weighs 1.
         self.equal = True
@@ -86,7 +95,8 @@ class WeightedCriterion(nn.Module):
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Return the losses before weights, shape (n,), for logits of shape (n,), (n, 1) or (n, K)."""
         logits = self.in_form(logits)
-        return self.criterion(logits, codes.to(logits.dtype) if logits.ndim == 1 else codes)
+        as_float = logits.ndim == 1 and not isinstance(self.criterion, RowLoss)
+        return self.criterion(logits, codes.to(logits.dtype) if as_float else codes)
 
     def forward(
         self, logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None = None
@@ -137,7 +147,7 @@ class WeightedCriterion(nn.Module):
             return self.criterion.log_probabilities(logits)
         declared = getattr(self.criterion, "probabilities", None)
         if declared is None:
-            return torch.log_softmax(every_logit(logits), dim=1)
+            return log_softmax(every_logit(logits))
         proba = declared(self.in_form(logits))
         if proba.ndim == 1:
             proba = torch.stack([1 - proba, proba], dim=1)
@@ -151,7 +161,9 @@ class WeightedCriterion(nn.Module):
     def start_logits(self, prior: np.ndarray) -> torch.Tensor:
         """Return logits, shape (K,), that stand for probabilities equal to a prior of shape (K,)."""
         log_prior = torch.from_numpy(np.log(prior))
-        return self.criterion.start_logits(log_prior) if isinstance(self.criterion, RowLoss) else log_prior
+        start = self.criterion.start_logits(log_prior) if isinstance(self.criterion, RowLoss) else log_prior
+        limits = torch.finfo(torch.float32)  # in which the net may be
+        return start.clamp(limits.min, limits.max)
 
     @property
     def has_probabilities(self) -> bool:
@@ -206,16 +218,9 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
     if isinstance(criterion, str):
         criterion = choose("criterion", criterion, LOSSES, _MEANT)
-    counts_given = "class_counts" in parameters or isinstance(criterion, nn.Module)
-    if isinstance(criterion, type) and issubclass(criterion, nn.Module):
-        check_keywords("criterion", criterion, parameters)
-        maker: Any = criterion
-        accepted = accepted_by(maker)
-        if "reduction" in accepted:
-            parameters = {**parameters, "reduction": "none"}
-        if "class_counts" in accepted and not counts_given:
-            parameters = {**parameters, "class_counts": np.ones(n_classes)}  # until they are known
-        per_row = criterion(**parameters)
+    counts_given = True
+    if _makes_criteria(criterion):
+        per_row, counts_given = _made(criterion, n_classes, parameters)
     elif isinstance(criterion, nn.Module):
         if parameters:
             raise ValueError(
@@ -223,15 +228,12 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
                 f"{type(criterion).__name__} to set {sorted(parameters)}."
             )
         per_row = copy.deepcopy(criterion)
-        if isinstance(per_row, RowLoss) and per_row.class_counts is None:
-            counts_given = False
-            if "class_counts" in accepted_by(type(per_row)):
-                per_row.class_counts = torch.ones(n_classes, dtype=torch.float64)
     else:
-        raise TypeError(
-            f"criterion must be None, one of the words {sorted(LOSSES)} or a torch criterion class; it is "
-            f"{criterion!r}. {_TWO_WAYS}"
-        )
+        raise _no_criterion(criterion)
+    if isinstance(per_row, RowLoss) and per_row.class_counts is None:
+        counts_given = False
+        if "class_counts" in accepted_by(type(per_row)):
+            per_row.class_counts = torch.ones(n_classes, dtype=torch.float64)  # until they are known
     if hasattr(per_row, "reduction"):
         per_row.reduction = "none"  # type: ignore[assignment]
     name = type(per_row).__name__
@@ -247,36 +249,132 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
         )
     if not isinstance(per_row, nn.BCEWithLogitsLoss | nn.CrossEntropyLoss) and not hasattr(per_row, "probabilities"):
         raise ValueError(f"criterion {name} does not say how its logits become probabilities. {_TWO_WAYS}")
-    return WeightedCriterion(per_row, n_classes, counts_given)
+    return WeightedCriterion(per_row, n_classes, counts_given, parameters)
+
+
+def _makes_criteria(criterion: Any) -> bool:
+    """Whether it is a criterion class, a partial of one, or a function that needs nothing but class counts."""
+    if isinstance(criterion, type):
+        return issubclass(criterion, nn.Module)
+    if isinstance(criterion, nn.Module) or not callable(criterion):
+        return False
+    if isinstance(criterion, partial) and isinstance(criterion.func, type):
+        return issubclass(criterion.func, nn.Module)
+    try:
+        needed = [name for name, p in accepted_by(criterion).items() if p.default is p.empty and p.kind not in _ANY]
+    except (TypeError, ValueError):  # nothing is known about it
+        return False
+    return set(needed) <= {"class_counts", "reduction"}
+
+
+_ANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def _made(maker: Callable[..., Any], n_classes: int, parameters: Mapping[str, Any]) -> tuple[nn.Module, bool]:
+    """Return a criterion of one loss per row, and whether its class counts, if any, are the user's."""
+    check_keywords("criterion", maker, parameters)
+    accepted = accepted_by(maker)
+    theirs = {**getattr(maker, "keywords", {}), **parameters}
+    ours: dict[str, Any] = {"reduction": "none"} if "reduction" in accepted else {}
+    if "class_counts" in accepted and theirs.get("class_counts") is None:
+        ours["class_counts"] = np.ones(n_classes)  # until they are known
+    try:
+        criterion = maker(**{**parameters, **ours})
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        if not parameters:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            " ".join([f"criterion {_name_of(maker)} can't be made", *_with(parameters)]) + f": {error}"
+        ) from error
+    if not isinstance(criterion, nn.Module):
+        raise _no_criterion(maker)
+    if not isinstance(maker, type | partial):
+        criterion = copy.deepcopy(criterion)  # a function may return the same criterion each time
+    filled = "class_counts" in ours or (isinstance(maker, type) and "class_counts" not in parameters)
+    return criterion, not filled
+
+
+def _no_criterion(criterion: Any) -> TypeError:
+    return TypeError(
+        f"criterion must be None, one of the words {sorted(LOSSES)} or a torch criterion class; it is "
+        f"{criterion!r}. {_TWO_WAYS}"
+    )
+
+
+def _name_of(maker: Any) -> str:
+    return getattr(getattr(maker, "func", maker), "__name__", repr(maker))
+
+
+def _with(parameters: Mapping[str, Any]) -> list[str]:
+    """Return a part of a sentence about the user's parameters, if there are any."""
+    short = Repr()
+    short.maxother = short.maxstring = 80
+    each = ", ".join(f"criterion__{name}={short.repr(value)}" for name, value in parameters.items())
+    return [f"with {each}"] if each else []
 
 
 def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor) -> None:
     """Raise unless the criterion gives one loss, and one probability for each class, per row of these logits."""
-    name = type(criterion.criterion).__name__
-    form = tuple(criterion.in_form(logits).shape)
+    name, form = criterion.described, tuple(criterion.in_form(logits).shape)
+    _check_finite_logits(logits)
+    logits = logits.detach().requires_grad_()
     try:
-        losses = criterion.row_losses(logits, codes)
+        with torch.enable_grad():
+            losses = criterion.row_losses(logits, codes)
     except (IndexError, RuntimeError, ValueError, TypeError) as error:
         raise ValueError(
-            f"criterion {name} can't take logits of shape {form} and targets of shape {tuple(codes.shape)}: {error}"
+            f"{name} can't take logits of shape {form} and targets of shape {tuple(codes.shape)}: {error}"
         ) from error
+    if not isinstance(losses, torch.Tensor):
+        raise TypeError(f"{name} must return a tensor of one loss per row; it returns a {type(losses).__name__}.")
     if losses.shape != codes.shape:
+        raise ValueError(f"{name} returns a loss of shape {tuple(losses.shape)} for {len(codes)} rows. {_TWO_WAYS}")
+    _check_finite_losses(name, losses, logits)
+    if criterion.has_probabilities:  # else it says so itself where its probabilities are asked for
+        _check_probabilities(criterion, logits.detach(), len(codes))
+
+
+def _check_finite_logits(logits: torch.Tensor) -> None:
+    bad = ~torch.isfinite(logits).reshape(len(logits), -1).all(dim=1)
+    if bad.any():
         raise ValueError(
-            f"criterion {name} returns a loss of shape {tuple(losses.shape)} for {len(codes)} rows. {_TWO_WAYS}"
+            f"the module returns nan or infinite logits for {int(bad.sum())} of {len(bad)} rows before any training. X "
+            "may hold values that are too large for its dtype, or nan that the module does not take; or the module "
+            "starts with weights that are not finite."
         )
-    if not criterion.has_probabilities:
-        return  # it says so itself where its probabilities are asked for
+
+
+def _check_finite_losses(name: str, losses: torch.Tensor, logits: torch.Tensor) -> None:
+    if losses.requires_grad:
+        (gradient,) = torch.autograd.grad(losses.sum(), logits, allow_unused=True)
+        if torch.isfinite(losses).all() and (gradient is None or torch.isfinite(gradient).all()):
+            return
+        raise ValueError(
+            f"{name} must give finite losses and gradients; before any training, at logits "
+            f"{_short(logits)}, the losses are {_short(losses)} and the gradients {_short(gradient)}."
+        )
+
+
+def _short(values: torch.Tensor | None) -> str:
+    if values is None:
+        return "missing"
+    return str([float(f"{value:.4g}") for value in values.detach().flatten()[:6].tolist()])
+
+
+def _check_probabilities(criterion: WeightedCriterion, logits: torch.Tensor, n: int) -> None:
     n_classes = len(criterion.class_weight)
+    cause = None
     try:
         log_proba = criterion.log_proba(logits)
-        fits = log_proba.shape == (len(codes), n_classes) and bool(
+        fits = log_proba.shape == (n, n_classes) and bool(
             torch.allclose(log_proba.exp().sum(dim=1), torch.ones(()).to(log_proba), atol=1e-3)
         )
         given = f"shape {tuple(log_proba.shape)}, {listed(log_proba.exp().tolist())}"
     except (AttributeError, TypeError, RuntimeError, IndexError) as error:
-        fits, given = False, str(error)
+        fits, given, cause = False, f"{type(error).__name__}: {error}", error
     if not fits:
         raise ValueError(
-            f"probabilities(logits) of criterion {name} must return a tensor of probabilities: of code 1, shape (n,), "
-            f"or of every class, shape (n, {n_classes}), in rows that sum to 1; for n = {len(codes)} it gives {given}."
-        )
+            f"probabilities(logits) of {criterion.described} must return a tensor of probabilities: of code 1, shape "
+            f"(n,), or of every class, shape (n, {n_classes}), in rows that sum to 1; for n = {n} it gives {given}."
+        ) from cause

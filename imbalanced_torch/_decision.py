@@ -128,7 +128,7 @@ def _least_cost(costs: Any, classes: np.ndarray) -> Decision:
     labels = classes.tolist()
     try:
         matrix = np.asarray(costs, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"decision as costs must hold numbers, as many in each row; it is {listed(costs)}.") from None
     if matrix.shape != (len(labels), len(labels)):
         raise ValueError(

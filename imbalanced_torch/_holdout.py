@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Subset
 
+from imbalanced_torch._keywords import blamed_on
 from imbalanced_torch._rows import Rows
 
 
@@ -45,7 +46,8 @@ def by_user(
     make_rows : callable
         Makes rows from X and labels that are not part of `rows`.
     """
-    parts = train_split(rows, y)
+    with blamed_on("train_split", {"train_split": train_split}, "the held-out part"):
+        parts = train_split(rows, y)
     if not isinstance(parts, tuple | list) or len(parts) != 2:
         raise TypeError(
             "train_split must return two datasets, to train on and to validate on (or None); it returns "

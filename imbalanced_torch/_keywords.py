@@ -26,11 +26,12 @@ _OBJECTS = {
 }
 
 
-#: What Python and torch raise over an argument; errors of the user's own classes stay as they are.
+#: What Python and torch raise over an argument, and whose code it is that may raise it.
 _OF_PYTHON = (
     *(TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError, IndexError, KeyError),
     *(AssertionError, OverflowError, ZeroDivisionError),
 )
+_NOT_THE_USERS = ("imbalanced_torch", "torch", "skorch", "sklearn", "numpy")
 
 
 def constructor_parameters(cls: type, base: type) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -137,15 +138,26 @@ def check_keywords(prefix: str, target: Any, names: Collection[str], extra: Iter
 
 @contextmanager
 def blamed_on(prefix: str, given: Mapping[str, Any], what: str) -> Iterator[None]:
-    """Let an error of Python's or torch's name the parameters that `what` is made with, if some were given."""
+    """Let an error of torch's or ours name the parameters that `what` is made with, if some were given.
+
+    Errors that code of the user's raises come out as they are.
+    """
     try:
         yield
     except _OF_PYTHON as error:
-        if not given or type(error) not in _OF_PYTHON or str(error).startswith(prefix):
+        if not given or type(error) not in _OF_PYTHON or str(error).startswith(prefix) or not _raised_by_ours(error):
             raise
         values = ", ".join(f"{name}={listed(value)}" for name, value in given.items())
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{what} can't be made with {values}: {_text_of(error)}") from error
+
+
+def _raised_by_ours(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return module.split(".")[0] in _NOT_THE_USERS
 
 
 def _text_of(error: BaseException) -> str:

@@ -154,6 +154,16 @@ class _ByClass(RowLoss):
     def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
         return (proba * self.class_losses(logits)).sum(dim=1)
 
+    def _start_of_two(self, log_prior: torch.Tensor) -> torch.Tensor:
+        """Return the two logits, one of them 0, whose probabilities are the prior."""
+
+        def surplus(odds: torch.Tensor) -> torch.Tensor:
+            scores = finite(self.scores(every_logit(odds)))
+            return finite(scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0]))
+
+        bound = log_prior.new_full((1,), 1e9)
+        return every_logit(_root(surplus, -bound, bound))[0]
+
 
 def _true(values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     """Return the value of the true class in each row, shape (n,)."""
@@ -165,9 +175,14 @@ def _log_others(logits: torch.Tensor) -> torch.Tensor:
     logits = below_greatest(logits)
     top = logits.argmax(dim=1, keepdim=True)
     p = torch.softmax(logits, dim=1).scatter(1, top, 0.0)
-    log_rest = (-p.masked_fill(p == 0, 0.0)).log1p()  # where p has underflowed, so has its part in the gradient
     others = logits.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
-    return log_rest.scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
+    return (-p).log1p().scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
+
+
+def _power(log_u: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Return u^exponent for u in [0, 1], without a gradient where u is 1 to the last digit."""
+    # There the gradient is 0 times a loss, which may be so great that its product with the exponent is infinite.
+    return (_within(exponent, log_u) * log_u.masked_fill(log_u == 0, 0.0)).exp()
 
 
 def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
@@ -178,19 +193,30 @@ def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
 
 
 def _root(increasing: Callable[[torch.Tensor], torch.Tensor], lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-    """Return where a function crosses 0 upwards between bounds, element by element; a bound where it does not."""
-    at_lower, at_upper = increasing(lower), increasing(upper)
-    for step in range(200):
-        # The line between the bounds (one that stays counts half the next time), and each third time the middle.
-        share = at_lower / (at_lower - at_upper) if step % 3 else torch.full_like(lower, 0.5)
-        x = lower + (upper - lower) * share.nan_to_num(0.5).clamp(0, 1)
-        y = increasing(x)
-        below = y < 0
-        at_lower, at_upper = torch.where(below, y, at_lower / 2), torch.where(below, at_upper / 2, y)
-        lower, upper = torch.where(below, x, lower), torch.where(below, upper, x)
-        if bool(((upper - lower) <= 1e-15 * (1 + x.abs())).logical_or(y == 0).all()):
+    """Return where a function crosses 0 upwards between bounds, element by element; a bound where it does not.
+
+    By Chandrupatla's method: inverse quadratic steps where these are safe, else the middle.
+    """
+    tiny = torch.finfo(lower.dtype).tiny
+    x1, f1 = lower, increasing(lower).clamp_max(-tiny)
+    x2, f2 = upper, increasing(upper).clamp_min(tiny)
+    share: torch.Tensor = torch.full_like(lower, 0.5)
+    for _ in range(200):
+        x = x1 + share * (x2 - x1)
+        f = increasing(x)
+        same = (f < 0) == (f1 < 0)
+        x3, f3 = torch.where(same, x1, x2), torch.where(same, f1, f2)
+        x2, f2 = torch.where(same, x2, x1), torch.where(same, f2, f1)
+        x1, f1 = x, f
+        least = 1e-15 * (1 + x.abs()) / (x2 - x1).abs()
+        if bool(((least > 0.5) | (f == 0)).all()):
             break
-    return x
+        xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+        step = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+        safe = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & step.isfinite()
+        least = least.nan_to_num(0.5).clamp_max(0.5)
+        share = torch.where(safe, step, 0.5).clamp(least, 1 - least)
+    return x1
 
 
 class FocalLoss(_ByClass):
@@ -229,8 +255,8 @@ class FocalLoss(_ByClass):
             raise ValueError(f"alpha must be positive for each class, or a float in (0, 1); it is {alpha!r}.")
         self.register_buffer("alpha", weights)
 
-    def _log_alpha(self, like: torch.Tensor) -> torch.Tensor:
-        """Return the log weights, shape (K,)."""
+    def _alpha_of(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the weights, shape (K,), positive and finite in the dtype of `like`."""
         alpha: Any = self.alpha
         if len(alpha) != like.shape[1]:
             raise ValueError(
@@ -238,21 +264,20 @@ class FocalLoss(_ByClass):
                 if self.one_alpha
                 else f"alpha must have one weight for each of {like.shape[1]} classes; it has {len(alpha)}."
             )
-        limits = torch.finfo(alpha.dtype)
-        return alpha.clamp(limits.tiny, limits.max).log().to(like)  # within them also after a cast to single
+        return finite(alpha.to(like)).clamp_min(torch.finfo(like.dtype).tiny)
 
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
         losses = -log_softmax(logits)
         if self.gamma:
-            losses = (_within(self.gamma, logits) * _log_others(logits)).exp() * losses
-        return losses if self.alpha is None else finite(self._log_alpha(losses).exp() * losses)
+            losses = _power(_log_others(logits), self.gamma) * losses
+        return losses if self.alpha is None else finite(self._alpha_of(losses) * losses)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         scores = logits
         if self.gamma:
             log_rest = _log_others(logits)
             scores = self._log_balance(log_softmax(logits), log_rest, log_rest.amin(dim=1, keepdim=True))
-        return scores if self.alpha is None else scores - self._log_alpha(scores)
+        return scores if self.alpha is None else scores - self._alpha_of(scores).log()
 
     def _log_balance(self, log_q: torch.Tensor, log_rest: torch.Tensor, base: torch.Tensor | float) -> torch.Tensor:
         """Return log q / phi(q), phi = (1 - q)^g - g (1 - q)^(g - 1) q log q, where 1 - q is counted in e^base."""
@@ -260,9 +285,11 @@ class FocalLoss(_ByClass):
         return finite(log_q - gamma * (log_rest - base) - (gamma * _entropy_part(log_q, log_rest)).log1p())
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        target = log_prior if self.alpha is None else log_prior + self._log_alpha(log_prior[None])
+        target = log_prior if self.alpha is None else log_prior + self._alpha_of(log_prior[None]).log()
         if not self.gamma:
             return target
+        if len(log_prior) == 2:
+            return self._start_of_two(log_prior)
 
         def balance(odds: torch.Tensor) -> torch.Tensor:
             return self._log_balance(logsigmoid(odds), logsigmoid(-odds), 0.0)
@@ -450,17 +477,11 @@ class VSLoss(_ByClass):
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         log_factors = self._log_factors(log_prior[None])
         if len(log_prior) == 2:
-
-            def surplus(odds: torch.Tensor) -> torch.Tensor:
-                scores = self.scores(every_logit(odds))
-                return scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0])
-
-            bound = log_prior.new_full((1,), _FAR) / log_factors.exp().min().clamp_min(1e-6)
-            return every_logit(_root(surplus, -bound, bound))[0]
+            return self._start_of_two(log_prior)
         scores = log_prior - self.adjustment(log_prior[None])
         # Any constant may be added to the scores: this one makes the squares of the logits least.
         scores = scores - (-2 * log_factors).softmax(dim=0) @ scores
-        return finite(scores * (-log_factors).exp())
+        return finite(scores * finite((-log_factors).exp()))
 
 
 class AsymmetricLoss(RowLoss):
@@ -526,13 +547,14 @@ class AsymmetricLoss(RowLoss):
         """Return the loss of each positive class if it is true and if not, shape (n, positives), and their codes."""
         f, positives = self._against_rest(logits)
         log_p, log_rest = logsigmoid(f), logsigmoid(-f)
-        positive = (_within(self.gamma_positive, f) * log_rest).exp() * -log_p
-        gamma = _within(self.gamma_negative, f)
+        positive = _power(log_rest, self.gamma_positive) * -log_p
         if not self.clip:
-            return positive, (gamma * log_p).exp() * -log_rest, positives
-        counts = log_p > np.log(self.clip)
+            return positive, _power(log_p, self.gamma_negative) * -log_rest, positives
+        log_clip = np.log(self.clip)
+        counts = log_p > log_clip
         shifted = torch.where(counts, log_p.exp() - self.clip, 1.0).clamp_min(torch.finfo(f.dtype).tiny)
-        negative = shifted**gamma * -torch.logaddexp(log_rest, torch.full_like(f, np.log(self.clip)))
+        log_kept = torch.logaddexp(log_rest, torch.full_like(f, log_clip))  # log(1 - shifted)
+        negative = shifted ** _within(self.gamma_negative, f) * -log_kept
         return positive, torch.where(counts, negative, 0.0).clamp_min(0), positives
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -558,7 +580,7 @@ class AsymmetricLoss(RowLoss):
         down = self._log_slope(self.gamma_positive, log_rest, log_p)
         if logits.shape[1] == 2:
             return torch.where(positives == 1, torch.cat([down, up], dim=1), torch.cat([up, down], dim=1))
-        # odds / (1 + odds), up to a constant in each row: where all are tiny, their logarithms might be beyond the dtype
+        # odds / (1 + odds), up to a constant in each row: where all are tiny, their logs might be beyond the dtype
         relative = self._log_slope(self.gamma_negative, log_p, log_rest, log_p.amax(dim=1, keepdim=True))
         return relative - torch.logaddexp(up, down)
 
@@ -575,9 +597,12 @@ class AsymmetricLoss(RowLoss):
 
     def _log_clipped_slope(self, f: torch.Tensor) -> torch.Tensor:
         """Return the log of d/df of s^gamma * -log(1 - s), s = max(sigmoid(f) - clip, 0), in double precision."""
-        s, gamma = (f.sigmoid() - self.clip).clamp_min(torch.finfo(f.dtype).tiny), self.gamma_negative
+        limits, gamma = torch.finfo(f.dtype), self.gamma_negative
+        shifted = f.sigmoid() - self.clip
+        s = shifted.clamp_min(limits.tiny)
         parts = gamma * -(-s).log1p() / s + 1 / (1 - s)
-        return finite(logsigmoid(f) + logsigmoid(-f) + gamma * s.log() + parts.log())
+        slope = finite(logsigmoid(f) + logsigmoid(-f) + gamma * s.log() + parts.log())
+        return torch.where(shifted > 0, slope, limits.min)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         _, positives = self._against_rest(log_prior[None])
@@ -681,7 +706,7 @@ def _first_and_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _sum_to_1(others: Callable[[torch.Tensor], torch.Tensor], bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log probabilities of one class and of the others, which follow from its log-odds, so that all sum to 1."""
+    """Return log probabilities that sum to 1: of one class, and of the others, which follow from its log-odds."""
     odds = _root(lambda odds: others(odds).logsumexp(dim=0) - logsigmoid(-odds), -bound, bound)
     return logsigmoid(odds), others(odds)
 

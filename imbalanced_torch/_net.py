@@ -236,17 +236,22 @@ class ImbalancedNet(Versioned, NeuralNet):
         logits = check_logits(output, len(codes), len(self.classes), name)
         check_row_losses(self.criterion, logits.detach(), codes)
 
+    def _made_with(self, part: str) -> str:
+        """Return a sentence on the parameters that were given for a part of the net, or nothing."""
+        values = [f"{name}={listed(value)}" for name, value in self._given(part).items()]
+        return f" The {part} was made with {', '.join(values)}." if values else ""
+
     def _who_set_what(self, X: Any) -> str:
         """Return what ends the error where the module can't take the rows."""
-        made_with = [f"{name}={listed(value)}" for name, value in self._given("module").items()]
-        said = [f"The module was made with {', '.join(made_with)}."] if made_with else []
-        sizes = {name: size for name, size in self.inferred_.items() if name in INPUTS}
+        said = self._made_with("module")
+        sizes = [name for name in self.inferred_ if name in INPUTS]
         if sizes and isinstance(X, torch.Tensor) and X.ndim > 2:  # a row has more than one size
-            ((name, size),) = list(sizes.items())[:1]
-            said.append(
-                f"{name}={size} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set module__{name}."
+            name = sizes[0]
+            said += (
+                f" {name}={self.inferred_[name]} was inferred from X, whose rows have shape {tuple(X.shape[1:])}; set "
+                f"module__{name}."
             )
-        return f". {' '.join(said)}" if said else ""
+        return f".{said}" if said else ""
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> ImbalancedNet:
         given = self._given("optimizer")
@@ -416,6 +421,7 @@ class ImbalancedNet(Versioned, NeuralNet):
                 f"the training loss became nan or infinite in epoch {len(self.history)}. Try a smaller lr (it is "
                 f"{self.lr}), features scaled "
                 "to unit variance (StandardScaler) or gradient clipping (skorch.callbacks.GradientNormClipping)."
+                f"{self._made_with('optimizer')}"
             )
 
     def _blame(self, rows: Any) -> None:
@@ -463,7 +469,8 @@ class ImbalancedNet(Versioned, NeuralNet):
         part = "iterator_train" if training else "iterator_valid"
 
         def made(*args: Any, **parameters: Any) -> Any:
-            with blamed_on(part, self._given(part), part):
+            given = self._given(part) if iterator is DataLoader else {part: iterator, **self._given(part)}
+            with blamed_on(part, given, part):
                 return iterator(*args, **parameters)
 
         if training and isinstance(dataset, TrainingRows):

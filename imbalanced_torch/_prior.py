@@ -88,7 +88,7 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         )
     try:
         target, total = np.asarray(given, dtype=float), float(np.sum(np.asarray(shares, dtype=float)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"prior_correction must hold a number for each class; it is {listed(prior_correction)}."
         ) from None

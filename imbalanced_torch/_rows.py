@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -278,7 +279,16 @@ class OneByOne(Dataset[Any]):
         return len(self.rows)
 
     def __getitem__(self, position: Any) -> tuple[Any, Target]:
-        return self.rows[position]
+        try:
+            index = operator.index(position)
+        except (TypeError, RuntimeError):
+            index = -1
+        if not 0 <= index < len(self.rows):
+            raise ValueError(
+                f"a sampler in iterator_train or iterator_valid must give positions of rows, ints from 0 to "
+                f"{len(self.rows) - 1}; it gives {position!r}."
+            )
+        return self.rows[index]
 
 
 class TrainingRows(Rows):
@@ -413,7 +423,7 @@ def resolve_dtype(dtype: Any, rows: Rows, device: str | torch.device | None) -> 
     else:
         try:
             found = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
-        except TypeError:
+        except (TypeError, ValueError, OverflowError):
             found = torch.bool
     accepted = [known for known in _NUMPY if known != torch.float16]  # in which Adam's epsilon is 0
     if found not in accepted:

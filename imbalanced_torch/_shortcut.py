@@ -186,7 +186,7 @@ class BatchMean(PassthroughScoring):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         batches = net.history[-1]["batches"]
         size = "train_batch_size" if self.on_train else "valid_batch_size"
-        pairs = [(batch[self.name], batch[size]) for batch in batches if self.name in batch]
+        pairs = [(batch[self.name], batch[size]) for batch in batches if self.name in batch and size in batch]
         if not pairs:
             return
         values, sizes = np.array(pairs).T

@@ -1,6 +1,7 @@
 """What all tests share: one torch thread, so that runs are equal bit by bit, and a small imbalanced set."""
 
 import os
+import re
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # else scikit-learn skips some of its checks
 
@@ -58,4 +59,4 @@ def pytest_collection_modifyitems(items):
 def pytest_make_parametrize_id(val):
     """Give every parameter a readable id that is the same in every process."""
     text = getattr(val, "__name__", None) or str(val)
-    return type(val).__name__ if " at 0x" in text else text[:60].replace("\n", " ")
+    return re.sub(r" at 0x\w+", "", text)[:60].replace("\n", " ")

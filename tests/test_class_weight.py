@@ -156,3 +156,20 @@ def test_the_callers_dict_and_array_are_unchanged():
     weights(array)
     assert given == {"fraud": 3}
     assert array.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("total", [1.0, 100.0, 9e15, 1e17, 1e300])
+def test_the_effective_number_serves_any_sum_of_weights(total):
+    counts = np.array([0.9, 0.1]) * total
+    found = SCHEMES["effective"](counts)
+    assert np.isfinite(found).all()
+    assert found @ counts == pytest.approx(total)
+    if total > 1e3:  # beta -> 1
+        expected = 1 / -np.expm1(-counts / total)
+        np.testing.assert_allclose(found / found[0], expected / expected[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [True, 10**400, float("nan"), "0.5"])
+def test_beta_is_a_number_and_the_error_shows_it(beta):
+    with pytest.raises(ValueError, match=rf"^beta must be in \[0, 1\); it is {beta!r}\.$"):
+        EffectiveNumber(beta)(np.array([90.0, 10.0]))

@@ -15,7 +15,7 @@ def net(**kwargs):
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-@pytest.mark.parametrize("value", ["", "many", [], {}, 1j, np.ones(2), object(), print, b"1"], ids=repr)
+@pytest.mark.parametrize("value", ["", "many", [], {}, 1j, np.ones(2), object(), print, b"1"])
 def test_another_kind_of_value_raises(data, name, value):
     with pytest.raises((TypeError, ValueError), match=f"^{name} must be .*; it is "):
         net(**{name: value}).fit(*data)

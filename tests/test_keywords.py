@@ -73,6 +73,13 @@ class MyError(ValueError):
     """An error of the user's."""
 
 
+def failing(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail
+
+
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
@@ -96,7 +103,11 @@ class MyError(ValueError):
             "the callbacks can't be made with callbacks__f1__score=3: ",
         ),
         ({"iterator_train__num_workers": -1}, ValueError, "iterator_train can't be made with iterator_train__num_wor"),
-        ({"iterator_train__timeout": "a"}, TypeError, "iterator_train can't be made with iterator_train__timeout='a'"),
+        (
+            {"iterator_train__timeout": "a"},
+            ValueError,
+            "iterator_train__timeout is how long to wait for workers; it needs ",
+        ),
         ({"iterator_train__prefetch_factor": 2}, ValueError, "iterator_train can't be made with iterator_train__pref"),
         (
             {"module__hidden_sizes": 64},
@@ -119,10 +130,15 @@ class MyError(ValueError):
         ({"module__dropout": 1.0}, ValueError, "module MLP can't be made with module__dropout=1.0: dropout must be in"),
         ({"module__dropout": True}, TypeError, "module MLP can't be made with module__dropout=True: dropout must be a"),
         (
-            {"module": Stubborn, "module__error": KeyError("size")},
+            {"module": nn.Linear, "module__in_features": -3},
             ValueError,
-            "module Stubborn can't be made with module__error=KeyError('size'): 'size'",
+            "module Linear can't be made with module__in_features=-3: Trying to create tensor with negative dimension",
         ),
+        ({"train_split": object}, TypeError, "the held-out part can't be made with train_split=<class 'object'>: "),
+        ({"iterator_train": object}, TypeError, "iterator_train can't be made with iterator_train=<class 'object'>: "),
+        ({"iterator_train__sampler": 3}, TypeError, "iterator_train__sampler must be None or an iterable of "),
+        ({"iterator_train__sampler": [0, 300]}, ValueError, "a sampler in iterator_train or iterator_valid must give "),
+        ({"iterator_train__sampler": "ab"}, ValueError, "a sampler in iterator_train or iterator_valid must give "),
     ],
 )
 def test_a_part_that_can_not_be_made_names_its_parameters(data, parameters, error, message):
@@ -131,11 +147,19 @@ def test_a_part_that_can_not_be_made_names_its_parameters(data, parameters, erro
     assert str(raised.value).startswith(message)
 
 
-def test_an_error_of_the_users_own_class_comes_as_it_is(data):
-    error = MyError("mine")
-    with pytest.raises(MyError) as raised:
-        net(Stubborn, module__error=error).fit(*data)
-    assert raised.value is error
+@pytest.mark.parametrize("error", [MyError("mine"), ValueError("mine"), KeyError("mine"), RuntimeError(), TypeError()])
+def test_an_error_that_the_users_code_raises_comes_as_it_is(data, error):
+    for parameters in (
+        {"module": Stubborn, "module__error": error},
+        {"optimizer": failing(error), "optimizer__betas": 3},
+        {"train_split": failing(error)},
+        {"iterator_train": failing(error)},
+        {"class_weight": failing(error)},
+        {"sampling": failing(error)},
+    ):
+        with pytest.raises(type(error)) as raised:
+            net(**parameters).fit(*data)
+        assert raised.value is error
 
 
 def test_an_activation_that_changes_the_size_is_named(data):

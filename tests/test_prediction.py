@@ -290,23 +290,26 @@ def made_of(fitted, X, y):
     stack = StackingClassifier([("net", frozen)], cv="prefit").fit(X, y)
     values = [CalibratedClassifierCV(frozen, method="sigmoid").fit(X, y).predict_proba(X), stack.transform(X)]
     if len(fitted.classes_) == 2:
-        values.append(TunedThresholdClassifierCV(frozen, cv="prefit", refit=False).fit(X, y).predict(X))
-        values.append(RocCurveDisplay.from_estimator(fitted, X, y).roc_auc)
-    else:
-        values.append(VotingClassifier([("net", frozen)], voting="soft").fit(X, y).predict_proba(X))
-    grid = DecisionBoundaryDisplay.from_estimator(fitted, X[:, :2], response_method="auto", grid_resolution=5)
-    return [*values, grid.response]
+        return [*values, TunedThresholdClassifierCV(frozen, cv="prefit", refit=False).fit(X, y).predict(X)]
+    return [*values, VotingClassifier([("net", frozen)], voting="soft").fit(X, y).predict_proba(X)]
 
 
-@pytest.mark.parametrize(("n_classes", "decision"), [(2, {1: 0.9}), (2, [[0, 1], [1, 90]]), (3, "balanced")], ids=str)
-def test_meta_estimators_and_displays_see_the_same_under_every_decision(data, three_classes, n_classes, decision):
+def shown_of(fitted, X, y):
+    """Return what scikit-learn's displays show of it."""
     pytest.importorskip("matplotlib").use("Agg")
+    grid = DecisionBoundaryDisplay.from_estimator(fitted, X, response_method="auto", grid_resolution=5).response
+    return [grid, RocCurveDisplay.from_estimator(fitted, X, y).roc_auc] if len(fitted.classes_) == 2 else [grid]
+
+
+@pytest.mark.parametrize("look", [made_of, shown_of])
+@pytest.mark.parametrize(("n_classes", "decision"), [(2, {1: 0.9}), (2, [[0, 1], [1, 90]]), (3, "balanced")], ids=str)
+def test_meta_estimators_and_displays_see_the_same_under_every_decision(data, three_classes, n_classes, decision, look):
     X, y = data if n_classes == 2 else three_classes
     decision = [[0, 1], [90, 0]] if isinstance(decision, list) else decision
     fitted = net().fit(X[:, :2], y)
-    before, labels = made_of(fitted, X[:, :2], y), fitted.predict(X[:, :2])
+    before, labels = look(fitted, X[:, :2], y), fitted.predict(X[:, :2])
     fitted.set_params(decision=decision)
-    for was, now in zip(before, made_of(fitted, X[:, :2], y), strict=True):
+    for was, now in zip(before, look(fitted, X[:, :2], y), strict=True):
         np.testing.assert_array_equal(was, now)
     assert (fitted.predict(X[:, :2]) != labels).any()
 

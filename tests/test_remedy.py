@@ -32,9 +32,7 @@ def beyond_balance(y):
 
 
 @pytest.mark.parametrize("weight", [balanced, inverse_sqrt, beyond_balance])
-@pytest.mark.parametrize(
-    "sampling", ["weighted", "over", "under", "batch", UnderSampling(0.8), {0: 40, 1: 40}], ids=str
-)
+@pytest.mark.parametrize("sampling", ["weighted", "over", "under", "batch", UnderSampling(0.8), {0: 40, 1: 40}])
 def test_sample_weights_and_sampling_that_both_balance_the_classes_warn_with_numbers(data, weight, sampling):
     message = r"sample_weight balances the classes and sampling=.* learns under the prior \{0: .*\}, and the data have"
     with pytest.warns(CombinedRemedyWarning, match=message) as caught:
@@ -62,7 +60,6 @@ def test_they_warn_in_three_classes_too_and_where_only_the_rare_ones_move(three_
         (lambda y: np.where(y == 1, 0.5, 1.0), {"sampling": "over"}),  # against balance
         (balanced, {"epoch_size": 0.5}),
     ],
-    ids=str,
 )
 def test_one_remedy_alone_does_not_warn(data, weight, remedy):
     with warnings.catch_warnings():

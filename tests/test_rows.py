@@ -107,7 +107,6 @@ class MeanOfSteps(nn.Module):
 @pytest.mark.parametrize(
     "settings",
     [{}, {"early_stopping": True}, {"sampling": "over"}, {"iterator_valid__collate_fn": padded, "batch_size": 7}],
-    ids=str,
 )
 def test_a_collate_function_makes_batches_of_rows_of_different_lengths(settings, with_y):
     rows = Ragged(with_y)
