@@ -331,7 +331,12 @@ def test_early_stopping_restores_the_epoch_with_the_lowest_corrected_loss():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(400, 20)), (rng.random(400) < 0.2).astype(int)  # nothing to learn: over-fits at once
     fitted = net(
-        class_weight="balanced", early_stopping=True, validation_fraction=0.4, max_epochs=200, n_iter_no_change=5
+        class_weight="balanced",
+        early_stopping=True,
+        validation_fraction=0.4,
+        max_epochs=200,
+        n_iter_no_change=5,
+        callbacks=[("split", KeepSplit())],
     ).fit(X, y)
     losses = fitted.history_[:, "valid_log_loss_corrected"]
     assert fitted.n_iter_ == len(losses) < 200
@@ -345,19 +350,37 @@ def test_early_stopping_restores_the_epoch_with_the_lowest_corrected_loss():
     np.testing.assert_array_equal(fitted.predict_proba(X), until_best.predict_proba(X))
 
 
-def _same_split(fitted, X, y):
-    from imbalanced_torch._classifier import _HOLDOUT
-    from imbalanced_torch._data.validation_split import stratified
-    from imbalanced_torch._net.global_state import sub_seed
+class KeepSplit(Callback):
+    """Keep which rows were trained on and held out."""
 
-    rng = np.random.RandomState(sub_seed(fitted.net_.seed, _HOLDOUT))
-    positions, held_out = stratified(y, fitted.validation_fraction, rng)
-    return lambda dataset, y: (torch.utils.data.Subset(dataset, positions), torch.utils.data.Subset(dataset, held_out))
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        self.positions = dataset_train.index, dataset_valid.index
+
+
+def _same_split(fitted, X, y):
+    (train, held_out) = dict(fitted.net_.callbacks_)["split"].positions
+    assert sorted([*train, *held_out]) == list(range(len(y)))
+    return lambda dataset, y: (torch.utils.data.Subset(dataset, train), torch.utils.data.Subset(dataset, held_out))
+
+
+def test_the_rows_that_are_held_out_are_random_in_each_class(data):
+    X, y = data
+    order = np.argsort(y, kind="stable")  # sorted data
+    fitted = net(early_stopping=True, validation_fraction=0.3, callbacks=[("split", KeepSplit())]).fit(
+        X[order], y[order]
+    )
+    _, held_out = dict(fitted.net_.callbacks_)["split"].positions
+    for code in (0, 1):
+        places, n = np.flatnonzero(y[order] == code), (y == code).sum()
+        chosen = np.searchsorted(places, held_out[y[order][held_out] == code])
+        assert len(chosen) == round(0.3 * n)
+        assert abs(chosen.mean() - (n - 1) / 2) < 3 * n / np.sqrt(12 * len(chosen))  # neither the first nor the last
 
 
 def test_history_shows_raw_weighted_and_corrected_validation_loss(data):
     X, y = data
-    fitted = net(class_weight="balanced", early_stopping=True, max_epochs=15).fit(X, y)
+    split = [("split", KeepSplit())]
+    fitted = net(class_weight="balanced", early_stopping=True, max_epochs=15, callbacks=split).fit(X, y)
     held_out = _same_split(fitted, X, y)(np.arange(300), y)[1].indices
     fitted_at_last = net(class_weight="balanced", train_split=_same_split(fitted, X, y), max_epochs=15).fit(X, y)
     proba, codes = fitted_at_last.predict_proba(X[held_out]), y[held_out]

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._data.rows import Rows, codes_and_weights, shape_of_rows
 from imbalanced_torch._net.callbacks import BatchMean, EarlyStopping, Print, copy_callback, score_in_labels
+from imbalanced_torch._net.forward import direct_logits
 from imbalanced_torch._net.global_state import noted_interrupts, sub_seed
 from imbalanced_torch._net.loading import make_loader
 from imbalanced_torch._net.module import (
@@ -512,14 +513,10 @@ class ImbalancedNet(SavedAsOneUnit):
 
         They go through `forward` where a derived net or the user says how: by an iterator, its parameters, or a method.
         """
-        ordinary = any(
-            name.startswith("iterator_valid__") or name == "iterator_train__collate_fn" for name in vars(self)
-        )
-        return (
-            unpack_logits(self.forward(rows))
-            if ordinary or not self._predicts_directly()
-            else self._direct_logits(rows)
-        )
+        given = ("iterator_valid__", "iterator_train__collate_fn")
+        if any(name.startswith(given) for name in vars(self)) or not self._predicts_directly():
+            return unpack_logits(self.forward(rows))
+        return direct_logits(self, rows, fast)
 
     def _predicts_directly(self) -> bool:
         methods = ("forward", "forward_iter", "evaluation_step", "infer", "get_dataset", "get_iterator")
