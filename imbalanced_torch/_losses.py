@@ -741,7 +741,7 @@ def _joined(top: torch.Tensor, rest: torch.Tensor, one: torch.Tensor, others: to
 
 def _finite(name: str, value: Any) -> float:
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not (number and abs(value) <= np.finfo(float).max):
+    if not (number and abs(value) <= float(np.finfo(float).max)):
         raise ValueError(f"{name} must be a finite number; it is {value!r}.")
     return float(value)
 
