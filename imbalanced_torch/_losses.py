@@ -137,7 +137,7 @@ class RowLoss(nn.Module, ABC):
         return torch.where(counts > 0, counts, 1.0)
 
     def _log_shares(self, like: torch.Tensor) -> torch.Tensor:
-        """Return the log shares of the classes, shape (K,), in double precision."""
+        """Return the log shares of the classes, shape (K,)."""
         return self._counts(like).log().log_softmax(dim=0)
 
 
@@ -716,7 +716,8 @@ def _within(number: float, like: torch.Tensor) -> float:
 
 def _weighed(weight: float, logs: torch.Tensor) -> torch.Tensor:
     """Return weight * logs up to a constant, the greatest being 0, shape (K,)."""
-    weighed = weight * (logs - (logs.max() if weight > 0 else logs.min()))
+    sign = -1 if weight < 0 else 1
+    weighed = _within(abs(weight), logs) * (sign * logs - (sign * logs).max())
     return weighed.clamp_min(torch.finfo(torch.float32).min)  # any more would be the same
 
 
