@@ -107,26 +107,35 @@ def test_hooks_on_steps_are_called(data, kind):
     def hook(optimizer, args, kwargs):
         called.append(type(optimizer))
 
-    fitted = ImbalancedNetClassifier(max_epochs=1, warm_start=True, random_state=0).fit(*data)
-    if kind == "own":
-        handle = fitted.net_.optimizer_.register_step_post_hook(hook)
-    else:
-        handle = register_optimizer_step_post_hook(hook)
+    own = [AtTheBeginning(lambda optimizer: optimizer.register_step_post_hook(hook))] if kind == "own" else []
+    net = ImbalancedNetClassifier(max_epochs=1, random_state=0, callbacks=own)
+    handle = register_optimizer_step_post_hook(hook) if kind != "own" else None
     try:
-        fitted.fit(*data)
+        net.fit(*data)
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
     assert called == [torch.optim.Adam] * 5  # a batch each
-    fitted.fit(*data)
-    assert len(called) == 5
+
+
+class AtTheBeginning(Callback):
+    """Do something with the optimizer before training."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        self.act(net.optimizer_)
 
 
 def test_a_step_that_is_wrapped_is_called(data):
-    fitted = ImbalancedNetClassifier(max_epochs=1, warm_start=True, random_state=0).fit(*data)
-    optimizer, called = fitted.net_.optimizer_, []
-    step = optimizer.step
-    optimizer.step = lambda *args: (called.append(1), step(*args))[1]
-    fitted.fit(*data)
+    called = []
+
+    def wrap(optimizer):
+        step = optimizer.step
+        optimizer.step = lambda *args: (called.append(1), step(*args))[1]
+
+    ImbalancedNetClassifier(max_epochs=1, random_state=0, callbacks=[AtTheBeginning(wrap)]).fit(*data)
     assert len(called) == 5
 
 

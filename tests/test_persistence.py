@@ -14,7 +14,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Checkpoint, LoadInitState
 from torch import nn
 
-from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier, _persistence
+from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier
+import imbalanced_torch._persistence.files as persistence_files
 from imbalanced_torch._persistence.files import digest
 
 ALL = ("f_params", "f_optimizer", "f_criterion", "f_history")
@@ -115,7 +116,7 @@ def test_a_save_that_ends_anywhere_leaves_the_old_unit_or_the_new_one(
                 done = next(calls)
         assert done >= step
         again.load_params(**target)
-        parts = [_persistence._part(again.net_, argument) for argument in arguments]
+        parts = [persistence_files._part(again.net_, argument) for argument in arguments]
         whole = {
             name: all(
                 json.dumps(getattr(again.net_, part).to_list()) == json.dumps(getattr(of.net_, part).to_list())
@@ -459,7 +460,7 @@ def test_the_state_of_another_optimizer_is_refused(tmp_path, data, fitted):
 @pytest.mark.parametrize("failing", ["module_", "optimizer_", "criterion_", "history"])
 def test_an_error_at_any_step_of_loading_changes_nothing(tmp_path, monkeypatch, fitted, other, failing):
     fitted.save_params(**files(tmp_path))
-    owner = _persistence if failing == "history" else type(getattr(other.net_, failing))
+    owner = persistence_files if failing == "history" else type(getattr(other.net_, failing))
     name = "History" if failing == "history" else "load_state_dict"
     real, calls = getattr(owner, name), []
 

@@ -191,7 +191,7 @@ USES = {
     "partial_fit": lambda estimator, X, y: estimator.partial_fit(X, y),
     "fit": lambda estimator, X, y: estimator.fit(X, y),
 }
-FITTED = ["net_", "classes_", "exposure_", "class_weight_", "n_iter_", "best_epoch_", "n_features_in_", "row_shape_"]
+FITTED = ["net_", "classes_", "class_priors_", "n_iter_", "best_epoch_", "n_features_in_", "row_shape_"]
 
 
 @pytest.mark.parametrize("lacking", FITTED)

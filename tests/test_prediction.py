@@ -473,14 +473,14 @@ def test_finite_logits_have_finite_log_probabilities_and_a_label(row, target, dt
     there = np.array(prior if target is None else target) > 0
     for decision in THREE_DECISIONS if n_classes == 3 else DECISIONS:
         prediction = resolve_prediction(target or False, decision, criterion, prior, prior, classes)
-        log_proba, proba = prediction.log_proba(criterion, logits), prediction.proba(criterion, logits)
+        log_proba, proba = prediction.log_proba(logits), prediction.proba(logits)
         assert log_proba.shape == proba.shape == (len(logits), n_classes)
         assert torch.isfinite(log_proba[:, there]).all()
         assert (log_proba[:, ~there] == -torch.inf).all()
         assert (log_proba <= 0).all()
         assert torch.allclose(proba, log_proba.exp(), atol=1e-6)
         assert torch.allclose(proba.sum(dim=1), torch.ones((), dtype=dtype), atol=1e-6)
-        assert not prediction.scores(criterion, logits).isnan().any()
+        assert not prediction.scores(logits).isnan().any()
     assert torch.isfinite(raw_scores(logits)).all()
     assert torch.isfinite(prediction.corrected_to_data(criterion.log_proba(logits))).all()
 
@@ -490,7 +490,7 @@ def test_decisions_of_enormous_logits_are_those_of_the_greater():
     logits = torch.tensor([[-3e38, 3e38], [3e38, -3e38], [3e38, 2.9e38]])
     for decision in DECISIONS:
         prediction = resolve_prediction(True, decision, criterion, half, half, np.arange(2))
-        assert prediction.scores(criterion, logits).argmax(dim=1).tolist() == [1, 0, 0]
+        assert prediction.scores(logits).argmax(dim=1).tolist() == [1, 0, 0]
 
 
 def test_trained_keeps_the_decision_of_the_training_and_argmax_follows_the_correction(data):

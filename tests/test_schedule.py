@@ -58,7 +58,7 @@ def record(data, **kwargs):
     ids=str,
 )
 def test_strengths_are_worked_by_hand_and_stand_in_the_history(data, schedule, expected):
-    resolved = resolve_schedule(schedule)
+    resolved = resolve_schedule(schedule, has_remedy=True, continues=False, max_epochs=10)
     np.testing.assert_allclose([resolved.strength(epoch, 10) for epoch in range(10)], expected)
     fitted = net(class_weight="balanced", schedule=schedule).fit(*data)
     np.testing.assert_allclose(fitted.history_[:, "remedy_strength"], expected)

@@ -105,5 +105,5 @@ def warn_of_few_rows(epoch_size: Any, batch_size: int, n_classes: int) -> None:
         f"epoch_size={epoch_size} is an int, so an epoch has {epoch_size} row{'s' * (epoch_size != 1)}, fewer than "
         f"{than}. A float is a share of the training rows: 1.0 is as many as there are.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
