@@ -1,30 +1,38 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
 from imbalanced_torch._classifier import ImbalancedNetClassifier
-from imbalanced_torch._losses.row_losses import (
-    AsymmetricLoss,
-    FocalLoss,
-    LabelSmoothingLoss,
-    LDAMLoss,
-    LogitAdjustedLoss,
-    VSLoss,
-)
+from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
+from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
+from imbalanced_torch._losses.row_loss import RowLoss
+from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet
 from imbalanced_torch._prediction.prediction import UncorrectedDecisionWarning
 from imbalanced_torch._prediction.prior import estimate_prior
+from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.class_weight import EffectiveNumber
 from imbalanced_torch._remedies.plan import CombinedRemedyWarning
-from imbalanced_torch._remedies.sampling import BalancedBatches, OverSampling, TemperedSampling, UnderSampling
-from imbalanced_torch._remedies.schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule
+from imbalanced_torch._remedies.row_streams import Cycle, Draws, Passes, RowsByClass, RowStream
+from imbalanced_torch._remedies.sampling import (
+    BalancedBatches,
+    OverSampling,
+    SamplingStrategy,
+    TemperedSampling,
+    UnderSampling,
+)
+from imbalanced_torch._remedies.schedule import DeferredSchedule, HeadRetraining, ProgressiveSchedule, Schedule
+from imbalanced_torch._show_versions import show_versions
 from imbalanced_torch._tuned_offset import TunedOffsetClassifierCV
 from imbalanced_torch._version import __version__ as __version__
 
 __all__ = [
     "AsymmetricLoss",
     "BalancedBatches",
+    "ClassPriors",
     "CombinedRemedyWarning",
+    "Cycle",
     "DeferredSchedule",
+    "Draws",
     "EffectiveNumber",
     "FocalLoss",
     "HeadRetraining",
@@ -35,11 +43,18 @@ __all__ = [
     "LogitAdjustedLoss",
     "MLP",
     "OverSampling",
+    "Passes",
     "ProgressiveSchedule",
+    "RowLoss",
+    "RowStream",
+    "RowsByClass",
+    "SamplingStrategy",
+    "Schedule",
     "TemperedSampling",
     "TunedOffsetClassifierCV",
     "UncorrectedDecisionWarning",
     "UnderSampling",
     "VSLoss",
     "estimate_prior",
+    "show_versions",
 ]

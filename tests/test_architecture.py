@@ -10,50 +10,28 @@ import pytest
 import imbalanced_torch
 
 FOLDER = Path(imbalanced_torch.__file__).parent
-NUMPY, TORCH = {"numpy"}, {"numpy", "torch", "scipy"}
-SKLEARN = {*TORCH, "sklearn", "skorch", "joblib"}
 
-#: File -> the packages it may know. Which of our files a file may import follows: none that knows more than itself.
-KNOWS = {
+#: Folder or file at the root -> what it may import of ours, beside what is in it. The order is that of the data's way.
+ARROWS = {
     "_version": set(),
-    "_foreign_words": NUMPY,
-    "_hyperparameters": NUMPY,
-    "_constraints": NUMPY,
-    "_class_weight": NUMPY,
-    "_keywords": NUMPY,
-    "_schedule": NUMPY,
-    "_prior": TORCH,
-    "_logits": TORCH,
-    "_targets": TORCH,
-    "_losses": TORCH,
-    "_decision": TORCH,
-    "_prediction": TORCH,
-    "_sampling": TORCH,
-    "_streams": TORCH,
-    "_criterion": TORCH,
-    "_hooks": TORCH,
-    "_module": TORCH,
-    "_layers": TORCH,
-    "_optimizer_step": TORCH,
-    "_global_state": TORCH,
-    "_remedy": TORCH,
-    "_values": TORCH,
-    "_rows": TORCH,
-    "_holdout": TORCH,
-    "_input": SKLEARN,
-    "_callbacks": SKLEARN,
-    "_shortcut": SKLEARN,
-    "_pickles": SKLEARN,
-    "_persistence": SKLEARN,
-    "_net": SKLEARN,
-    "_label_scores": SKLEARN,
-    "_tuned_offset": SKLEARN,
-    "_classifier": SKLEARN,
-    "__init__": SKLEARN,
+    "_parameters": set(),
+    "_data": {"_parameters"},
+    "_losses": {"_parameters"},
+    "_remedies": {"_parameters", "_data"},
+    "_prediction": {"_parameters", "_losses"},
+    "_persistence": {"_parameters", "_remedies", "_version"},
+    "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_fast"},
+    "_fast": {"_data", "_losses", "_net"},
+    "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
+    "_show_versions": {"_version"},
+    "_classifier": {"_parameters", "_data", "_net", "_remedies", "_prediction", "_persistence"},
 }
-STANDARD = sys.stdlib_module_names
-#: Imported where a user asks for it.
+#: The one file that knows the fast path.
+DOOR = FOLDER / "_net" / "skorch_net.py"
+#: Packages that the core needs, and what is imported where a user asks for it.
+PACKAGES = {"joblib", "numpy", "scipy", "skorch", "sklearn", "torch"}
 OPTIONAL = {"safetensors"}
+FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 
 def imports(path):
@@ -62,34 +40,60 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} has a relative import"
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-GRAPH = {path.stem: set(imports(path)) for path in FOLDER.glob("*.py")}
+def place_of(path):
+    """Return the folder of a file, or its own name at the root."""
+    return path.relative_to(FOLDER).parts[0].removesuffix(".py")
 
 
-def test_every_file_has_a_place_in_the_layers():
-    assert GRAPH.keys() == KNOWS.keys()
+def ours(path):
+    """Return the folders or root files of ours that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("imbalanced_torch.")}
 
 
-@pytest.mark.parametrize("file", GRAPH)
-def test_a_file_knows_no_package_above_its_layer(file):
-    packages = {name.split(".")[0] for name in GRAPH[file]} - {"imbalanced_torch"}
-    assert packages - STANDARD - OPTIONAL <= KNOWS[file]
+def test_every_folder_has_its_arrows():
+    assert {place_of(path) for path in FILES} == ARROWS.keys()
 
 
-@pytest.mark.parametrize("file", GRAPH)
-def test_a_file_imports_no_file_that_knows_more(file):
-    ours = {name.split(".")[1] for name in GRAPH[file] if name.startswith("imbalanced_torch.")}
-    assert all(KNOWS[other] <= KNOWS[file] for other in ours)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_file_imports_only_along_the_arrows(path):
+    assert ours(path) - {place_of(path)} <= ARROWS[place_of(path)]
+    packages = {name.split(".")[0] for name in imports(path)} - {"imbalanced_torch"}
+    assert packages - sys.stdlib_module_names - OPTIONAL <= PACKAGES
 
 
-def test_there_is_no_import_circle():
-    graph = {
-        file: {name.split(".")[1] for name in names if name.startswith("imbalanced_torch.")}
-        for file, names in GRAPH.items()
-    }
-    assert list(TopologicalSorter(graph).static_order())[-1] == "__init__"
+def test_the_arrows_make_no_circle_but_that_of_the_fast_path_and_its_door():
+    arrows = {name: others - {"_fast"} for name, others in ARROWS.items()}
+    TopologicalSorter(arrows).prepare()
+    assert [path for path in FILES if "_fast" in ours(path) and place_of(path) != "_fast"] == [DOOR]
+
+
+def test_files_import_each_other_in_no_circle():
+    graph = {}
+    for path in FILES:
+        module = ".".join(("imbalanced_torch", *path.relative_to(FOLDER).with_suffix("").parts))
+        found = {name for name in imports(path) if name.startswith("imbalanced_torch.")}
+        graph[module] = {name.rpartition(".")[0] for name in found} - {"imbalanced_torch._fast"}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("folder", sorted(name for name in ARROWS if (FOLDER / name).is_dir()))
+def test_a_folder_says_what_is_in_it_and_holds_few_files(folder):
+    assert ast.get_docstring(ast.parse((FOLDER / folder / "__init__.py").read_text()))
+    assert len(list((FOLDER / folder).glob("[!_]*.py"))) <= 8
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_file_has_at_most_500_lines_and_a_function_50(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 500
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = node.body[0] if ast.get_docstring(node) else None
+            lines = node.end_lineno - (docstring.end_lineno if docstring else node.lineno)
+            assert lines <= 50 or node.name == "__init__", f"{node.name} has {lines} lines"
 
 
 def test_public_names_are_sorted_and_exist():

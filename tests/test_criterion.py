@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from imbalanced_torch import FocalLoss, ImbalancedNetClassifier, LDAMLoss, LogitAdjustedLoss
-from imbalanced_torch._losses.row_losses import LOSSES
+from imbalanced_torch._losses.weighted import LOSSES
 
 
 def net(*args, **kwargs):

@@ -19,8 +19,8 @@ from imbalanced_torch import (
     LogitAdjustedLoss,
     VSLoss,
 )
-from imbalanced_torch._losses.row_losses import LOSSES, RowLoss
-from imbalanced_torch._losses.weighted import resolve_criterion
+from imbalanced_torch._losses.row_loss import RowLoss
+from imbalanced_torch._losses.weighted import LOSSES, resolve_criterion
 
 
 class BrierLoss(RowLoss):

@@ -14,8 +14,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Checkpoint, LoadInitState
 from torch import nn
 
-from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier
 import imbalanced_torch._persistence.files as persistence_files
+from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier
 from imbalanced_torch._persistence.files import digest
 
 ALL = ("f_params", "f_optimizer", "f_criterion", "f_history")

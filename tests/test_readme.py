@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import imbalanced_torch
-from imbalanced_torch._losses.row_losses import LOSSES
+from imbalanced_torch._losses.weighted import LOSSES
 from imbalanced_torch._remedies.class_weight import SCHEMES
 from imbalanced_torch._remedies.sampling import STRATEGIES
 from imbalanced_torch._remedies.schedule import SCHEDULES

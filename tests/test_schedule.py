@@ -202,7 +202,8 @@ def test_the_head_is_retrained_on_a_body_at_rest(data):
     # And all may learn again.
     assert all(parameter.requires_grad for parameter in module.parameters())
     fitted.set_params(schedule=None).partial_fit(*data)
-    assert any(not torch.equal(value, before[name]) for name, value in module.body.state_dict().items())
+    now = fitted.module_.body.state_dict()
+    assert any(not torch.equal(value, before[name]) for name, value in now.items())
 
 
 def test_retraining_that_fails_lets_every_part_learn_again(data):

@@ -31,7 +31,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from imbalanced_torch import ImbalancedNetClassifier, TunedOffsetClassifierCV
 from imbalanced_torch._prediction.label_scores import Metric
-from imbalanced_torch._tuned_offset import _between
+from imbalanced_torch._prediction.offset_search import _between
 
 SCORERS = {
     "balanced_accuracy": balanced_accuracy_score,

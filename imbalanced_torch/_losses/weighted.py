@@ -14,8 +14,11 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
 from imbalanced_torch._losses.logits import every_logit, log_odds, log_softmax
-from imbalanced_torch._losses.row_losses import LOSSES, RowLoss
+from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
+from imbalanced_torch._losses.row_loss import RowLoss
+from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.values import accepted_by, choose, listed
 
@@ -165,6 +168,15 @@ class WeightedCriterion(nn.Module):
             return log_odds(logits)
         return log_odds(logits) if logits.ndim == 1 or logits.shape[1] == 1 else logits
 
+
+LOSSES: dict[str, type[RowLoss]] = {
+    "asymmetric": AsymmetricLoss,
+    "focal": FocalLoss,
+    "label_smoothing": LabelSmoothingLoss,
+    "ldam": LDAMLoss,
+    "logit_adjusted": LogitAdjustedLoss,
+    "vs": VSLoss,
+}
 
 # Words that are used elsewhere for one of ours.
 _MEANT = {

@@ -13,30 +13,25 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer
+from skorch.dataset import get_len
 from skorch.helper import SliceDict
 from skorch.history import History
-from skorch.dataset import get_len
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
-from imbalanced_torch._data.rows import Rows, codes_and_weights, shape_of_rows
-from imbalanced_torch._net.callbacks import BatchMean, EarlyStopping, Print, copy_callback, score_in_labels
+from imbalanced_torch._data.rows import Rows, codes_and_weights
+from imbalanced_torch._net.callbacks import EarlyStopping, copy_callback
 from imbalanced_torch._net.forward import direct_logits
 from imbalanced_torch._net.global_state import noted_interrupts, sub_seed
+from imbalanced_torch._net.initialized_net import InitializedNet
 from imbalanced_torch._net.loading import make_loader
 from imbalanced_torch._net.module import (
     last_layer,
-    output_bias,
     own_masks,
     reset_layer,
     set_start,
-    try_module,
     unpack_logits,
 )
-from imbalanced_torch._parameters.names import blamed_on
-from imbalanced_torch._parameters.values import accepted_by, listed
-from imbalanced_torch._persistence.saved_net import SavedAsOneUnit
 from imbalanced_torch._prediction.prediction import Prediction
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Epoch, TrainingPlan
@@ -57,7 +52,7 @@ class TrainingRun:
     plan: TrainingPlan
 
 
-class ImbalancedNet(SavedAsOneUnit):
+class ImbalancedNet(InitializedNet):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -93,167 +88,11 @@ class ImbalancedNet(SavedAsOneUnit):
         Which way the last epoch's batches took, and why.
     """
 
-    module_: Any
-    callbacks_: list[tuple[str, Any]]
     prediction_: Prediction
     priors_: ClassPriors | None
     fast_path_: str = ""
     #: What `train` is training with.
     run_: TrainingRun | None = None
-
-    def __init__(
-        self,
-        *args: Any,
-        classes: np.ndarray,
-        positive: Any = None,
-        dtype: torch.dtype | None = None,
-        seed: int = 0,
-        example: tuple[Any, ...] | None = None,
-        start_prior: np.ndarray | None = None,
-        inferred: Mapping[str, int] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.classes = classes
-        self.positive = positive
-        self.dtype = dtype
-        self.seed = seed
-        self.example = example
-        self.start_prior = start_prior
-        self.inferred = inferred
-        #: Submodules that stay in evaluation mode, and parameters that are frozen, while the last layer is trained alone.
-        self.eval_submodules_: list[torch.nn.Module] = []
-        self.frozen_parameters_: list[torch.nn.Parameter] = []
-        #: The shape of the rows that it was tried on.
-        self.row_shape_: Any = None
-
-    # What skorch initialises
-
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return [
-            ("epoch_timer", EpochTimer()),
-            ("train_loss", BatchMean("train_loss", on_train=True)),
-            ("valid_loss", BatchMean("valid_loss")),
-            ("valid_log_loss", BatchMean("valid_log_loss")),
-            ("valid_log_loss_corrected", BatchMean("valid_log_loss_corrected")),
-            ("print_log", Print()),
-        ]
-
-    def initialize_callbacks(self) -> ImbalancedNet:
-        for name, value in self.given("callbacks").items():
-            if name.count("__") == 1 and not (value is None or isinstance(value, Callback | type)):
-                raise TypeError(f"{name} must be a skorch callback, or None for none; it is {value!r}.")
-        with blamed_on("callbacks", self.given("callbacks"), "the callbacks"):
-            super().initialize_callbacks()
-        self._check_callback_parameters()
-        for _, callback in self.callbacks_:
-            score_in_labels(callback, self.classes, self.positive)
-        return self
-
-    def _check_callback_parameters(self) -> None:
-        """Raise for parameters of a callback that is not there, which skorch passes over."""
-        given = [name.split("__")[1] for name in vars(self) if name.startswith("callbacks__")]
-        names = {*dict(self.callbacks_), *dict(self.get_default_callbacks())}
-        for name in given:
-            if name not in names and getattr(self, f"callbacks__{name}", ...) is not None:
-                raise ValueError(
-                    f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
-                )
-
-    def given(self, prefix: str) -> dict[str, Any]:
-        """Return the parameters that were given for a part of the net, by their whole names."""
-        inferred = {f"module__{name}" for name in self.inferred or {}}
-        return {
-            name: vars(self)[name] for name in vars(self) if name.startswith(f"{prefix}__") and name not in inferred
-        }
-
-    def initialize_criterion(self) -> ImbalancedNet:
-        super().initialize_criterion()
-        floating = self.dtype is not None and self.dtype.is_floating_point
-        self.criterion_.to(self.dtype if floating else torch.float32)  # some devices have no float64
-        return self
-
-    def initialize_module(self) -> ImbalancedNet:
-        with blamed_on("module", self.given("module"), f"module {getattr(self.module, '__name__', self.module)}"):
-            super().initialize_module()
-        if not isinstance(self.module_, torch.nn.Module):
-            raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
-        if not isinstance(self.module, torch.nn.Module | type):
-            self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
-        if self.dtype is not None and self.dtype.is_floating_point:
-            self.module_.to(self.dtype)
-        # Lazy layers get their parameters here.
-        self._try_example(may_be_mended=bool(self.listeners("on_train_begin", users=True)))
-        if self.start_prior is not None:
-            set_start(self.module_, self.criterion, self.start_prior)
-        return self
-
-    def _try_example(self, may_be_mended: bool) -> None:
-        """Try module and criterion on a few rows; a callback such as skorch's InputShapeSetter may mend sizes yet."""
-        if self.example is None:
-            return
-        self.row_shape_ = shape_of_rows(self.example[0])
-        try:
-            given = self.given("module")
-            try_module(
-                self.module_, self.criterion, len(self.classes), *self.example, given=given, inferred=self.inferred
-            )
-        except ValueError:
-            if not may_be_mended:
-                raise
-        else:
-            self.example = None
-
-    def listeners(self, method: str, users: bool = False) -> list[Any]:
-        """Return the callbacks that define something for an event; with `users`, of those that the user brought."""
-        idle = getattr(Callback, method)
-        ours = {name for name, _ in self.get_default_callbacks()} if users else ()
-        return [cb for name, cb in self.callbacks_ if name not in ours and getattr(type(cb), method, None) is not idle]
-
-    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, dict[str, Any]]:
-        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
-        if _can_be_fused(self.optimizer, kwargs, args[0], self.device):
-            kwargs["fused"] = True
-        bias = None if self.start_prior is None else output_bias(self.module_, len(self.start_prior))
-        if bias is None or not self._decays(kwargs) or "optimizer__param_groups" in vars(self):
-            return args, kwargs
-        groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
-        return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
-
-    def _decays(self, kwargs: Mapping[str, Any]) -> bool:
-        """Whether the optimizer decays weights, also where that is what it does unless told otherwise."""
-        if "weight_decay" in kwargs or self.optimizer is torch.optim.Adam:
-            return bool(kwargs.get("weight_decay", 0))
-        parameters = accepted_by(self.optimizer)
-        return "weight_decay" in parameters and bool(parameters["weight_decay"].default)
-
-    def made_with(self, part: str) -> str:
-        """Return a sentence on the parameters that were given for a part of the net, or nothing."""
-        values = [f"{name}={listed(value)}" for name, value in self.given(part).items()]
-        return f" The {part} was made with {', '.join(values)}." if values else ""
-
-    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> ImbalancedNet:
-        given = self.given("optimizer")
-        name = getattr(self.optimizer, "__name__", self.optimizer)
-        with blamed_on("optimizer", {"lr": self.lr, **given}, f"optimizer {name}"):
-            super().initialize_optimizer(*args, **kwargs)
-            if given:
-                self._try_optimizer()
-        return self
-
-    def _try_optimizer(self) -> None:
-        """Make a step with an optimizer of torch's like ours: some parameters are looked at there only."""
-        kind = type(self.optimizer_)
-        if self.optimizer is not kind or not kind.__module__.startswith("torch.optim"):
-            return
-        if kind in (torch.optim.LBFGS, torch.optim.SparseAdam) or "optimizer__param_groups" in vars(self):
-            return
-        like = next((p for group in self.optimizer_.param_groups for p in group["params"]), torch.zeros(()))
-        tried = torch.nn.Parameter(torch.zeros(2, 2, dtype=like.dtype, device=like.device))
-        tried.grad = torch.zeros_like(tried)
-        _, kwargs = self.get_params_for_optimizer("optimizer", [("tried", tried)])
-        kind([tried], **kwargs).step()
 
     # Training
 
@@ -572,15 +411,3 @@ class ImbalancedNet(SavedAsOneUnit):
 def _size_of(batch: Any) -> int:
     X = batch[0] if isinstance(batch, tuple | list) else batch
     return len(X) if isinstance(X, torch.Tensor) else get_len(X)
-
-
-def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:
-    """Whether torch's fused step, a third of the time of a small net, is the same step and the user chose no other."""
-    chosen = kwargs.keys() & {"fused", "foreach", "capturable", "differentiable"}
-    return (
-        optimizer in (torch.optim.Adam, torch.optim.AdamW)
-        and not chosen
-        and not isinstance(kwargs.get("lr"), torch.Tensor)
-        and torch.device("cpu" if device is None else device).type in ("cpu", "cuda")
-        and all(parameter.is_floating_point() for group in groups for parameter in group["params"])
-    )

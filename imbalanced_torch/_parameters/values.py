@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from difflib import get_close_matches
 from itertools import islice
 from numbers import Real
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,24 +16,6 @@ from imbalanced_torch._parameters.foreign_words import VALUES
 Choice = TypeVar("Choice")
 #: Entries of a list that a message shows.
 _SHOWN = 10
-
-
-class Parameters:
-    """The scikit-learn protocol for a dataclass, so that its fields can be searched as ``sampling__ratio``."""
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-
-    def set_params(self, **params: Any) -> Self:
-        """Set fields by name; an unknown name raises ValueError."""
-        names = list(self.get_params())
-        for name in params:
-            if name not in names:
-                raise ValueError(f"{name!r} is not a parameter of {type(self).__name__}, which has {names}.")
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
 
 
 def parameters_of(thing: Any) -> dict[str, Any]:

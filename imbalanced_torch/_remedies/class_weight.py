@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from imbalanced_torch._parameters.values import Parameters, by_label, choose, listed, number
+from imbalanced_torch._parameters.values import by_label, choose, listed, number
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 
@@ -29,8 +30,8 @@ def inverse_sqrt(counts: np.ndarray) -> np.ndarray:
     return _mean_one(counts**-0.5, counts)
 
 
-@dataclass
-class EffectiveNumber(Parameters):
+@dataclass(repr=False)
+class EffectiveNumber(BaseEstimator):
     """Weights proportional to (1 - beta) / (1 - beta^n_c), the inverse effective number of rows.
 
     Parameters

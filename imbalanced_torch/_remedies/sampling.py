@@ -9,22 +9,23 @@ from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from torch.utils.data import Sampler
 
 from imbalanced_torch._parameters.foreign_words import resampler
-from imbalanced_torch._parameters.values import Parameters, by_label, choose, listed, number
+from imbalanced_torch._parameters.values import by_label, choose, listed, number
 from imbalanced_torch._remedies.row_streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
-class SamplingStrategy(Parameters, ABC):
-    """What `sampling` may be: an object that makes a stream of rows. `get_params` and `set_params` serve searches."""
+class SamplingStrategy(BaseEstimator, ABC):
+    """What `sampling` may be: an object that makes a stream of rows."""
 
     @abstractmethod
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
         """Return a stream over the training rows of one fit."""
 
 
-@dataclass
+@dataclass(repr=False)
 class OverSampling(SamplingStrategy):
     """Raise every class to at least `ratio` times the largest; every row comes at least once in an epoch.
 
@@ -55,7 +56,7 @@ class OverSampling(SamplingStrategy):
         return Passes(_only_present(self.quotas(rows.counts), rows.counts), rows)
 
 
-@dataclass
+@dataclass(repr=False)
 class UnderSampling(SamplingStrategy):
     """Cut every class to at most the smallest divided by `ratio`, without replacement, drawn afresh each epoch.
 
@@ -90,7 +91,7 @@ class UnderSampling(SamplingStrategy):
         return Passes(self.quotas(rows.counts), rows)
 
 
-@dataclass
+@dataclass(repr=False)
 class TemperedSampling(SamplingStrategy):
     """Draw as many rows as there are, with replacement, class c with probability proportional to n_c^power.
 
@@ -118,10 +119,6 @@ class TemperedSampling(SamplingStrategy):
     power: float = 0.5
     replacement: bool = True
 
-    def __repr__(self) -> str:
-        changed = "" if self.replacement is True else f", replacement={self.replacement!r}"
-        return f"TemperedSampling(power={self.power!r}{changed})"
-
     def shares(self, counts: np.ndarray) -> np.ndarray:
         """Return the probability of each class, shape (K,)."""
         power = number(self.power)
@@ -142,7 +139,7 @@ class TemperedSampling(SamplingStrategy):
         return (Draws if self.replacement else DrawsInTurn)(self.shares(rows.counts), rows)
 
 
-@dataclass
+@dataclass(repr=False)
 class BalancedBatches(SamplingStrategy):
     """Fill every batch with m = max(1, batch_size // K) rows of each class, each class cycled in shuffled order.
 
@@ -153,7 +150,7 @@ class BalancedBatches(SamplingStrategy):
         return EqualBatches(rows, batch_size)
 
 
-@dataclass
+@dataclass(repr=False)
 class Quotas(SamplingStrategy):
     """So many rows of each class in an epoch, from a callable of the class counts."""
 

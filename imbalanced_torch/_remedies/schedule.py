@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from imbalanced_torch._parameters.values import Parameters, choose
+from imbalanced_torch._parameters.values import choose
 
 
-class Schedule(Parameters, ABC):
-    """What `schedule` may be. `get_params` and `set_params` serve searches."""
+class Schedule(BaseEstimator, ABC):
+    """What `schedule` may be."""
 
     #: Whether, when the strength first becomes 1, all but the module's last layer is frozen and that layer made anew.
     retrains_head = False
@@ -26,7 +27,7 @@ class Schedule(Parameters, ABC):
         return 0
 
 
-@dataclass
+@dataclass(repr=False)
 class DeferredSchedule(Schedule):
     """Train plain, then switch the remedies on: deferred re-weighting (DRW) and re-sampling (DRS).
 
@@ -74,7 +75,7 @@ class DeferredSchedule(Schedule):
         return float(epoch >= self.first_to_keep(n_epochs))
 
 
-@dataclass
+@dataclass(repr=False)
 class ProgressiveSchedule(Schedule):
     """Go from the plain net to the remedies in equal steps over the epochs: progressively balanced sampling.
 
@@ -100,7 +101,7 @@ class ProgressiveSchedule(Schedule):
         return n_epochs - 1
 
 
-@dataclass
+@dataclass(repr=False)
 class HeadRetraining(DeferredSchedule):
     """Train plain, then freeze all but the last layer and train that anew with the remedies: cRT.
 

@@ -1,0 +1,171 @@
+"""What a fitted classifier does: it predicts, and shows the class priors that it has learned under."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from imbalanced_torch._data.checks import check_X
+from imbalanced_torch._data.rows import Rows, check_fits
+from imbalanced_torch._net.forward import checked_logits
+from imbalanced_torch._net.global_state import worker_threads
+from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._persistence.saved_estimator import SavesParams
+from imbalanced_torch._prediction.prediction import (
+    Prediction,
+    raw_scores,
+    remembered,
+    resolve_prediction,
+)
+
+
+class FittedClassifier(SavesParams, ClassifierMixin):
+    """A classifier around a net that it has trained: labels outside, codes inside."""
+
+    module: Any
+    prior_correction: Any
+    decision: Any
+    net_: ImbalancedNet
+
+    def allows_nan(self) -> bool:
+        """Whether the module declares that it takes NaN and inf, behind a functools.partial too."""
+        module = self.module
+        while isinstance(module, partial):
+            module = module.func
+        return bool(getattr(module, "allow_nan", False))
+
+    def _prediction(self) -> Prediction:
+        """Return what is made of logits, resolved anew where a parameter has changed; `net_` makes the same of them."""
+        if "net_" not in vars(self):
+            check_is_fitted(self)  # raises
+        net, priors, classes = self.net_, self.class_priors_, self.classes_
+
+        def resolve() -> Prediction:
+            prior, effective = priors.class_prior, priors.effective_prior
+            return resolve_prediction(self.prior_correction, self.decision, net.criterion_, prior, effective, classes)
+
+        prediction = remembered(
+            self, (self.prior_correction, self.decision), (net.criterion_, priors, classes), resolve
+        )
+        if net.prediction_ is not prediction:
+            net.predict_with(prediction)
+        return prediction
+
+    def _valid_prediction(self) -> Prediction | None:
+        """As `_prediction`, but None if the parameters are invalid; `predict` raises then."""
+        with suppress(ValueError, TypeError):
+            return self._prediction()
+        return None
+
+    def _logits(self, X: Any) -> torch.Tensor:
+        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False, allow_nan=self.allows_nan())
+        check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
+        rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.loader_parameters(training=False).get("collate_fn"))
+        return checked_logits(self.net_, rows, type(self).__name__, self.allows_nan())
+
+    @worker_threads()
+    @torch.no_grad()
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the logits, whatever `decision` and `prior_correction` are.
+
+        `predict` takes their sign (two classes) or argmax where `decision` is "trained", as it is by default. Other
+        decisions move `predict` alone, as scikit-learn's FixedThresholdClassifier does: what ranks rows, draws curves
+        or calibrates with this method is the same under each of them.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        array of shape (n,) for two classes, the logit of `classes_[1]` less that of `classes_[0]`, or (n, K)
+        """
+        return raw_scores(self._logits(X)).cpu().numpy()
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label that the `decision` chooses for each row, shape (n,).
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `decision` or `prior_correction` are not what they must be.
+        """
+        scores = self._prediction().scores(self._logits(X)).cpu().numpy()
+        return self.classes_[scores.argmax(axis=1)]
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`, shape (n, K)."""
+        return self._prediction().log_proba(self._logits(X)).cpu().numpy()
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities at `effective_prior_`, or at the prior that `prior_correction` carries them to.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        array of shape (n, K), columns in the order of `classes_`
+        """
+        return self._prediction().proba(self._logits(X)).cpu().numpy()
+
+    # What is known after `fit`
+
+    @property
+    def class_weight_(self) -> np.ndarray:
+        """Weights in the loss, of mean 1 over what it sees, in the order of `classes_`."""
+        return self.class_priors_.class_weight
+
+    @property
+    def class_prior_(self) -> np.ndarray:
+        """Class shares in the training rows, weighted by `sample_weight`."""
+        return self.class_priors_.class_prior
+
+    @property
+    def sampled_prior_(self) -> np.ndarray:
+        """Class shares of the rows that the net was shown."""
+        return self.class_priors_.sampled_prior
+
+    @property
+    def effective_prior_(self) -> np.ndarray:
+        """Class shares that the net learned under."""
+        return self.class_priors_.effective_prior
+
+    @property
+    def module_(self) -> nn.Module:
+        """The trained module."""
+        return self.net_.module_
+
+    @property
+    def history_(self) -> Any:
+        """skorch's history of the training."""
+        return self.net_.history
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "net_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.allows_nan()
+        return tags
