@@ -34,6 +34,7 @@ from imbalanced_torch._prediction.prediction import (
     uncorrected,
     warn_uncorrected,
 )
+from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import Schedule, resolve_schedule
 
@@ -363,31 +364,17 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         """Train a new net, or a copy of one that goes on, and assign what was learned once all has gone well."""
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
-        schedule = resolve_schedule(
-            self.with_parameters("schedule"),
-            has_remedy=self.class_weight is not None or self.sampling is not None,
-            continues=net is not None or single_epoch,
-            max_epochs=self.number("max_epochs"),
-        )
+        schedule = self._checked_schedule(continues=net is not None or single_epoch)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         n_before = 0 if net is None else len(net.history)
 
         # 2. Data: checked, labels become codes, and some rows are held out; nothing below sees those.
-        data = read_training_data(
-            self,
-            X,
-            y,
-            sample_weight,
-            classes=classes,
-            single_epoch=single_epoch,
-            dtype=... if net is None else net.dtype,
-            split_seed=sub_seed(seed, HOLDOUT),
-        )
+        split_seed = sub_seed(seed, HOLDOUT)
+        data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
 
         # 3. Remedies: which rows each epoch sees and what each class weighs, from the training rows alone.
-        plan = self._plan(
-            data, schedule, sub_seed(seed, SAMPLING, n_before), continues=single_epoch and net is not None
-        )
+        previous = self.class_priors_ if single_epoch and net is not None else None
+        plan = self._plan(data, schedule, sub_seed(seed, SAMPLING, n_before), previous)
 
         # 4. The net: new, started at the plan's first prior, or a copy of the one that goes on.
         new = build_net(self, data.training, plan, data.classes, seed) if net is None else continue_net(self, net)
@@ -404,7 +391,17 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 6. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
         return self._assign(new, data)
 
-    def _plan(self, data: TrainingData, schedule: Schedule | None, seed: int, continues: bool) -> TrainingPlan:
+    def _checked_schedule(self, continues: bool) -> Schedule | None:
+        return resolve_schedule(
+            self.with_parameters("schedule"),
+            has_remedy=self.class_weight is not None or self.sampling is not None,
+            continues=continues,
+            max_epochs=self.number("max_epochs"),
+        )
+
+    def _plan(
+        self, data: TrainingData, schedule: Schedule | None, seed: int, previous: ClassPriors | None
+    ) -> TrainingPlan:
         loader, batch_size = self.part("iterator_train"), self.number("batch_size")
         warn_of_few_rows(self.number("epoch_size"), batch_size, len(data.classes))
         remedies = Remedies(
@@ -418,7 +415,6 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             draw_is_known=not user_sampler_parameter(loader),
         )
         rows, generator = data.training, torch.Generator().manual_seed(seed)
-        previous = self.class_priors_ if continues else None
         plan = TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous)  # type: ignore[arg-type]
         plan.warn_if_combined(stacklevel=4)
         return plan

@@ -18,13 +18,14 @@ ARROWS = {
     "_data": {"_parameters"},
     "_losses": {"_parameters"},
     "_remedies": {"_parameters", "_data"},
-    "_prediction": {"_parameters", "_losses"},
+    "_prediction": {"_parameters", "_data", "_losses"},
     "_persistence": {"_parameters", "_remedies", "_version"},
     "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_fast"},
     "_fast": {"_data", "_losses", "_net"},
     "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
     "_show_versions": {"_version"},
-    "_classifier": {"_parameters", "_data", "_net", "_remedies", "_prediction", "_persistence"},
+    "_fitted_classifier": {"_data", "_net", "_persistence", "_prediction"},
+    "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_net", "_fitted_classifier"},
 }
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"

@@ -50,11 +50,11 @@ def read_training_data(
     X: Any,
     y: Any,
     sample_weight: Any,
-    *,
     classes: np.ndarray | None,
-    single_epoch: bool,
-    dtype: Any,
+    net: Any,
     split_seed: int,
+    *,
+    single_epoch: bool,
 ) -> TrainingData:
     """Check what the user passes to `fit`, and set rows aside. Nothing is written to the estimator.
 
@@ -64,16 +64,16 @@ def read_training_data(
     X, y, sample_weight : as in `fit`
     classes : array of shape (K,) or None
         The labels that there are: of the fit that is gone on with, or of all calls of `partial_fit`.
-    single_epoch : bool
-        Whether this is a call of `partial_fit`, whose y may lack classes and from which no rows are held out.
-    dtype : torch.dtype or None, or ... to resolve the estimator's
-        What values become. A net that goes on has its own.
+    net : ImbalancedNet or None
+        The net that goes on, whose columns and dtype these rows must have.
     split_seed : int
         Seeds which rows are held out.
+    single_epoch : bool
+        Whether this is a call of `partial_fit`, whose y may lack classes and from which no rows are held out.
     """
     seen = object.__new__(type(estimator))  # on which scikit-learn's checks write what they find of the columns
     vars(seen).update(vars(estimator))
-    X = check_X(seen, X, reset=dtype is ..., allow_nan=estimator.allows_nan())
+    X = check_X(seen, X, reset=net is None, allow_nan=estimator.allows_nan())
     y = check_y(seen, y, X)
     weights = check_sample_weight(sample_weight, len(y))
     classes = _check_classes(y, classes, whole=not single_epoch)
@@ -84,7 +84,7 @@ def read_training_data(
     rows = Rows(
         X, kept, encode(y, classes, "classes"), weights, collate=estimator.part("iterator_train").get("collate_fn")
     )
-    rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if dtype is ... else dtype)
+    rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if net is None else net.dtype)
     check_fits(X, rows.dtype, getattr(seen, "feature_names_in_", None))
     stops_early = not single_epoch and _stops_early(estimator, len(rows))
     training, validation = rows, None

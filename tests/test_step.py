@@ -8,11 +8,11 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.utils.data import DataLoader
 
-import imbalanced_torch._net.skorch_net
 from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
+from imbalanced_torch._fast import mlp
 from imbalanced_torch._fast.mlp import Layers
-from imbalanced_torch._fast.step import BatchMean
-from imbalanced_torch._losses.weighted import WeightedCriterion
+from imbalanced_torch._net import skorch_net
+from imbalanced_torch._net.callbacks import BatchMean
 from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
 
 
@@ -35,16 +35,19 @@ def taken(monkeypatch):
     """Count the epochs and predictions that take the shortcut."""
     counts = {"epochs": 0, "predictions": 0}
 
-    def counting(name, function):
-        def counted(*args):
-            counts[name] += 1
-            return function(*args)
+    choose, direct = skorch_net.fast.choose_step, skorch_net.direct_logits
 
-        return counted
+    def counted_choice(*args):
+        step, why = choose(*args)
+        counts["epochs"] += step is not None
+        return step, why
 
-    module = imbalanced_torch._net.skorch_net
-    monkeypatch.setattr(module, "train_epoch", counting("epochs", module.train_epoch))
-    monkeypatch.setattr(module, "logits_of", counting("predictions", module.logits_of))
+    def counted_logits(*args):
+        counts["predictions"] += 1
+        return direct(*args)
+
+    monkeypatch.setattr(skorch_net.fast, "choose_step", counted_choice)
+    monkeypatch.setattr(skorch_net, "direct_logits", counted_logits)
     return counts
 
 
@@ -116,7 +119,7 @@ def test_it_trains_as_skorch_does(data, taken, optimizer, module, listeners):
 
 def after(original, change):
     """Return a method that changes what the original returns."""
-    return lambda self, *args: change(self, original(self, *args))
+    return lambda *args: change(args[0], original(*args))
 
 
 def forgetting_a_row(criterion, loss_and_gradient):
@@ -158,14 +161,14 @@ def forgetting_a_bias(layers, logits_and_loss):
     return logits_and_loss
 
 
-WITH_GRADIENT, LOGITS, BACKPROPAGATE = WeightedCriterion.with_gradient, Layers.logits, Layers.backpropagate
+WITH_GRADIENT, LOGITS, BACKPROPAGATE = mlp.loss_and_gradient, Layers.logits, Layers.backpropagate
 #: What may go wrong on the way of the layers, which skorch's loop does not go.
 MISTAKES = {
-    "a row is missing": (WeightedCriterion, "with_gradient", after(WITH_GRADIENT, forgetting_a_row)),
-    "the mean is of a row less": (WeightedCriterion, "with_gradient", after(WITH_GRADIENT, of_one_row_less)),
-    "a millionth is lost": (WeightedCriterion, "with_gradient", after(WITH_GRADIENT, losing_a_millionth)),
-    "class weights are dropped": (WeightedCriterion, "with_gradient", dropping_the_class_weights),
-    "row weights are dropped": (WeightedCriterion, "with_gradient", dropping_the_row_weights),
+    "a row is missing": (mlp, "loss_and_gradient", after(WITH_GRADIENT, forgetting_a_row)),
+    "the mean is of a row less": (mlp, "loss_and_gradient", after(WITH_GRADIENT, of_one_row_less)),
+    "a millionth is lost": (mlp, "loss_and_gradient", after(WITH_GRADIENT, losing_a_millionth)),
+    "class weights are dropped": (mlp, "loss_and_gradient", dropping_the_class_weights),
+    "row weights are dropped": (mlp, "loss_and_gradient", dropping_the_row_weights),
     "dropout is not scaled": (Layers, "logits", without_the_scale_of_dropout),
     "a bias does not learn": (Layers, "backpropagate", after(BACKPROPAGATE, forgetting_a_bias)),
 }
@@ -193,22 +196,43 @@ class NeedsItsClosure(torch.optim.SGD):
     [
         {"optimizer": NeedsItsClosure},
         {"optimizer": torch.optim.LBFGS, "lr": 0.1},
+    ],
+    ids=["closure in truth", "closure"],
+)
+def test_an_optimizer_that_needs_skorchs_step_gets_it(data, taken, needs):
+    fitted = ImbalancedNetClassifier(max_epochs=2, random_state=0, **needs).fit(*data)
+    assert taken["epochs"] == 0
+    assert fitted.n_iter_ == 2
+    assert "may need a closure" in fitted.net_.fast_path_
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
         {"iterator_train": type("MyLoader", (DataLoader,), {})},
         {"iterator_train__num_workers": 0},
         {"iterator_train__shuffle": False},
     ],
-    ids=["closure in truth", "closure", "iterator", "loader parameter", "own order"],
+    ids=["iterator", "loader parameter", "own order"],
 )
-def test_who_needs_skorchs_loop_gets_it(data, taken, needs):
-    fitted = ImbalancedNetClassifier(max_epochs=2, random_state=0, **needs).fit(*data)
-    assert taken["epochs"] == 0
-    assert fitted.n_iter_ == 2
+def test_a_loader_of_the_users_gets_the_fast_step_too(data, taken, setting):
+    ours, theirs = (
+        c(max_epochs=2, random_state=0, **setting).fit(*data) for c in (ImbalancedNetClassifier, OrdinaryClassifier)
+    )
+    assert taken["epochs"] == 2
+    assert_trained_alike(ours, theirs)
+    assert ours.net_.fast_path_ == "layer by layer"
+    assert theirs.net_.fast_path_ == "skorch's train_step: Ordinary overrides train_step"
 
 
 @pytest.mark.parametrize(
-    "method", ["train_step_single", "get_loss", "infer", "on_batch_begin", "notify", "run_single_epoch"]
+    ("method", "fast"),
+    [
+        *((name, False) for name in ("train_step", "train_step_single", "get_loss", "infer")),
+        *((name, True) for name in ("on_batch_begin", "on_batch_end", "notify", "run_single_epoch")),
+    ],
 )
-def test_a_method_that_is_overridden_is_called(data, taken, method):
+def test_a_method_that_is_overridden_is_called(data, taken, method, fast):
     called = []
 
     def override(self, *args, **kwargs):
@@ -218,8 +242,8 @@ def test_a_method_that_is_overridden_is_called(data, taken, method):
     derived = type("Derived", (ImbalancedNet,), {method: override})
     classifier = type("Classifier", (ImbalancedNetClassifier,), {"net_class": derived})
     classifier(max_epochs=1, random_state=0).fit(*data)
-    assert called
-    assert taken["epochs"] == 0
+    assert len(called) >= (1 if method == "run_single_epoch" else 5)  # batches
+    assert taken["epochs"] == fast
 
 
 def test_predictions_of_many_rows_are_those_of_the_ordinary_route(data, taken):
