@@ -43,7 +43,7 @@ class Autocast(nn.Module):
 
 
 @pytest.mark.parametrize("criterion", [None, nn.CrossEntropyLoss, *LOSSES])
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("form", ["one logit", "one flat logit", "two logits", "three logits"])
 def test_logits_of_half_precision_serve_everywhere(data, three_classes, criterion, kind, form):
     X, y = three_classes if form == "three logits" else data
@@ -106,7 +106,6 @@ def test_losses_of_half_precision_logits_are_of_single_precision(data):
         (lambda: LogitAdjustedLoss([1, 3]), "logit_adjusted", {"criterion__class_counts": [1, 3]}),
         (partial(nn.CrossEntropyLoss, label_smoothing=0.0), None, {}),
     ],
-    ids=str,
 )
 def test_what_makes_a_criterion_is_taken_as_its_class(data, made, word, parameters):
     fitted, expected = net(criterion=made).fit(*data), net(criterion=word, **parameters).fit(*data)

@@ -34,7 +34,7 @@ from imbalanced_torch import (
     TemperedSampling,
     UncorrectedDecisionWarning,
     UnderSampling,
-    _classifier,
+    _fitted_classifier,
     estimate_prior,
 )
 from imbalanced_torch._losses.weighted import resolve_criterion
@@ -335,7 +335,7 @@ def resolutions(monkeypatch):
         calls.append(args[:2])
         return resolve_prediction(*args)
 
-    monkeypatch.setattr(_classifier, "resolve_prediction", resolve)
+    monkeypatch.setattr(_fitted_classifier, "resolve_prediction", resolve)
     return calls
 
 

@@ -220,9 +220,9 @@ def test_passes_taken_in_parts_are_whole(sampling, quota):
             assert set(rows.tolist()) == set(range(90))
 
 
-def test_tempered_sampling_shows_replacement_where_it_was_changed():
-    assert repr(TemperedSampling(0.5)) == "TemperedSampling(power=0.5)"
-    assert repr(TemperedSampling(0.5, False)) == "TemperedSampling(power=0.5, replacement=False)"
+def test_a_strategy_shows_what_was_changed_as_scikit_learns_estimators_do():
+    assert repr(TemperedSampling()) == "TemperedSampling()"
+    assert repr(TemperedSampling(0.3, False)) == "TemperedSampling(power=0.3, replacement=False)"
 
 
 def test_tempered_sampling_of_power_0_and_1_is_equal_and_natural_shares():
@@ -422,7 +422,7 @@ def test_epoch_size_must_be_a_positive_number(size, error):
 
 
 def test_unknown_parameter_of_a_strategy_names_those_it_has():
-    with pytest.raises(ValueError, match=r"'power' is not a parameter of OverSampling, which has \['ratio'\]."):
+    with pytest.raises(ValueError, match=r"Invalid parameter 'power' for estimator OverSampling\(\)\. Valid .* \['ratio'\]"):
         OverSampling().set_params(power=1)
 
 
