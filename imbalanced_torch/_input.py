@@ -165,7 +165,8 @@ def _readable_labels(name: str, values: Any) -> Any:
     values = readable(name, values)
     content = "bytes" if getattr(getattr(values, "dtype", None), "kind", None) == "S" else kind(values)
     if content in ("complex numbers", "records", "bytes"):
-        raise ValueError(f"{name} must hold labels: strings, ints, bools or dates. It holds {content}.")
+        note = " Complex data not supported." if content == "complex numbers" else ""  # scikit-learn's words
+        raise ValueError(f"{name} must hold labels: strings, ints, bools or dates. It holds {content}.{note}")
     return values
 
 

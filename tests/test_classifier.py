@@ -568,6 +568,14 @@ class Raising(Callback):
         self._at("epoch", net)
 
 
+@pytest.fixture
+def foreground():
+    """A process in the background ignores Ctrl-C; the tests of it run as if in the foreground."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 def ctrl_c():
     """What Ctrl-C does."""
     signal.raise_signal(signal.SIGINT)
@@ -577,6 +585,7 @@ def raised():
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize(("event", "act"), [("batch", ctrl_c), ("epoch", ctrl_c), ("batch", raised)])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_an_interrupt_comes_out_of_fit_and_leaves_the_estimator_as_it_was(data, method, event, act):
@@ -591,6 +600,7 @@ def test_an_interrupt_comes_out_of_fit_and_leaves_the_estimator_as_it_was(data, 
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("foreground")
 def test_an_interrupt_of_the_first_fit_leaves_an_unfitted_estimator(data):
     interrupted = net(callbacks=[Raising("batch", ctrl_c)], max_epochs=9)
     with pytest.raises(KeyboardInterrupt):
@@ -599,12 +609,14 @@ def test_an_interrupt_of_the_first_fit_leaves_an_unfitted_estimator(data):
     assert not hasattr(interrupted, "n_features_in_")
 
 
+@pytest.mark.usefixtures("foreground")
 def test_an_interrupt_ends_a_grid_search_and_a_loop(data):
     search = GridSearchCV(net(callbacks=[Raising("batch", ctrl_c)]), {"lr": [0.1, 0.2]}, cv=2, error_score=np.nan)
     with pytest.raises(KeyboardInterrupt):
         search.fit(*data)
 
 
+@pytest.mark.usefixtures("foreground")
 def test_an_interrupt_during_early_stopping_is_not_taken_for_its_signal(data):
     impatient = net(early_stopping=True, tol=1e3, n_iter_no_change=2, callbacks=[Raising("epoch", ctrl_c)])
     assert net(early_stopping=True, tol=1e3, n_iter_no_change=2, max_epochs=9).fit(*data).n_iter_ == 3
