@@ -382,7 +382,7 @@ class ImbalancedNetClassifier(Versioned, ClassifierMixin, BaseEstimator):
         self._check_lr()
         try:
             check_random_state(self.random_state)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # scikit-learn 1.6 formats a tuple into its message
             raise ValueError(
                 f"random_state must be None, an int in [0, 2**32) or a numpy RandomState; it is "
                 f"{listed(self.random_state)}: {error}"
