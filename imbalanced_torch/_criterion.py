@@ -318,10 +318,8 @@ def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: 
     """Raise unless the criterion gives one loss, and one probability for each class, per row of these logits."""
     name, form = criterion.described, tuple(criterion.in_form(logits).shape)
     _check_finite_logits(logits)
-    logits = logits.detach().requires_grad_()
     try:
-        with torch.enable_grad():
-            losses = criterion.row_losses(logits, codes)
+        losses = criterion.row_losses(logits, codes)
     except (IndexError, RuntimeError, ValueError, TypeError) as error:
         raise ValueError(
             f"{name} can't take logits of shape {form} and targets of shape {tuple(codes.shape)}: {error}"
@@ -330,9 +328,9 @@ def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: 
         raise TypeError(f"{name} must return a tensor of one loss per row; it returns a {type(losses).__name__}.")
     if losses.shape != codes.shape:
         raise ValueError(f"{name} returns a loss of shape {tuple(losses.shape)} for {len(codes)} rows. {_TWO_WAYS}")
-    _check_finite_losses(name, losses, logits)
+    _check_finite_losses(criterion, logits)
     if criterion.has_probabilities:  # else it says so itself where its probabilities are asked for
-        _check_probabilities(criterion, logits.detach(), len(codes))
+        _check_probabilities(criterion, logits, len(codes))
 
 
 def _check_finite_logits(logits: torch.Tensor) -> None:
@@ -345,14 +343,19 @@ def _check_finite_logits(logits: torch.Tensor) -> None:
         )
 
 
-def _check_finite_losses(name: str, losses: torch.Tensor, logits: torch.Tensor) -> None:
-    if losses.requires_grad:
-        (gradient,) = torch.autograd.grad(losses.sum(), logits, allow_unused=True)
-        if torch.isfinite(losses).all() and (gradient is None or torch.isfinite(gradient).all()):
-            return
+def _check_finite_losses(criterion: WeightedCriterion, logits: torch.Tensor) -> None:
+    """Raise if the loss of one of the classes, or its gradient, is so great that no batch could be summed."""
+    n_classes = len(criterion.class_weight)
+    codes = torch.linspace(0, n_classes - 1, min(n_classes, 100), device=logits.device).long()
+    rows = logits[:1].detach().expand(len(codes), *logits.shape[1:]).clone().requires_grad_()
+    with torch.enable_grad():
+        losses = criterion.row_losses(rows, codes)
+    gradient = torch.autograd.grad(losses.sum(), rows, allow_unused=True)[0] if losses.requires_grad else None
+    limit = torch.finfo(losses.dtype).max / 2**20
+    if not all(bool((values.abs() <= limit).all()) for values in (losses, gradient) if values is not None):
         raise ValueError(
-            f"{name} must give finite losses and gradients; before any training, at logits "
-            f"{_short(logits)}, the losses are {_short(losses)} and the gradients {_short(gradient)}."
+            f"{criterion.described} must give losses and gradients whose sums over a batch are finite; before any "
+            f"training the losses of the classes are {_short(losses)}, and their gradients {_short(gradient)}."
         )
 
 

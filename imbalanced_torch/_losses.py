@@ -137,7 +137,7 @@ class RowLoss(nn.Module, ABC):
         return torch.where(counts > 0, counts, 1.0)
 
     def _log_shares(self, like: torch.Tensor) -> torch.Tensor:
-        """Return the log shares of the classes, shape (K,), in double precision."""
+        """Return the log shares of the classes, shape (K,)."""
         return self._counts(like).log().log_softmax(dim=0)
 
 
@@ -179,10 +179,18 @@ def _log_others(logits: torch.Tensor) -> torch.Tensor:
     return (-p).log1p().scatter(1, top, finite(others - logits.logsumexp(dim=1, keepdim=True)))
 
 
+def _log_share_and_rest(logits: torch.Tensor, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log p_c and log(1 - p_c) for the class c of each row alone, shape (n,)."""
+    logits = below_greatest(logits)
+    total = logits.logsumexp(dim=1)
+    rest = logits.scatter(1, codes[:, None], -torch.inf).logsumexp(dim=1)
+    return finite(_true(logits, codes) - total), finite(rest - total).clamp_max(0)
+
+
 def _power(log_u: torch.Tensor, exponent: float) -> torch.Tensor:
     """Return u^exponent for u in [0, 1], without a gradient where u is 1 to the last digit."""
     # There the gradient is 0 times a loss, which may be so great that its product with the exponent is infinite.
-    return (_within(exponent, log_u) * log_u.masked_fill(log_u == 0, 0.0)).exp()
+    return (_within(exponent, log_u) * log_u.clamp_max(-torch.finfo(log_u.dtype).tiny)).exp()
 
 
 def _entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
@@ -267,10 +275,13 @@ class FocalLoss(_ByClass):
         return finite(alpha.to(like)).clamp_min(torch.finfo(like.dtype).tiny)
 
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
-        losses = -log_softmax(logits)
-        if self.gamma:
-            losses = _power(_log_others(logits), self.gamma) * losses
-        return losses if self.alpha is None else finite(self._alpha_of(losses) * losses)
+        losses = _power(_log_others(logits), self.gamma) * -log_softmax(logits)
+        return losses if self.alpha is None else finite(self._alpha_of(logits) * losses)
+
+    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        log_q, log_rest = _log_share_and_rest(logits, codes)
+        losses = _power(log_rest, self.gamma) * -log_q
+        return losses if self.alpha is None else finite(self._alpha_of(logits)[codes] * losses)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         scores = logits
@@ -390,6 +401,10 @@ class LDAMLoss(_ByClass):
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
         scaled = self._scaled(logits)  # the log-odds of each class, less its margin, are those of its probability
         return -logsigmoid(finite(log_softmax(scaled) - _log_others(scaled) - self._margins(logits)))
+
+    def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        log_q, log_rest = _log_share_and_rest(self._scaled(logits), codes)
+        return -logsigmoid(finite(log_q - log_rest - self._margins(logits)[codes]))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         # The minimiser's p is the stationary distribution of Q, whose row c is the softmax with the margin at c. Solved
@@ -543,29 +558,35 @@ class AsymmetricLoss(RowLoss):
             positive = (counts[1:] <= counts[:1]).long()
         return (2 * positive - 1) * log_odds(logits)[:, None], positive
 
-    def _sides(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the loss of each positive class if it is true and if not, shape (n, positives), and their codes."""
-        f, positives = self._against_rest(logits)
+    def _positive(self, f: torch.Tensor) -> torch.Tensor:
+        """Return the loss of log-odds f where the class is the true one."""
+        losses = -logsigmoid(f)
+        return _power(logsigmoid(-f), self.gamma_positive) * losses if self.gamma_positive else losses
+
+    def _negative(self, f: torch.Tensor) -> torch.Tensor:
+        """Return the loss of log-odds f where another class is the true one."""
         log_p, log_rest = logsigmoid(f), logsigmoid(-f)
-        positive = _power(log_rest, self.gamma_positive) * -log_p
         if not self.clip:
-            return positive, _power(log_p, self.gamma_negative) * -log_rest, positives
+            return _power(log_p, self.gamma_negative) * -log_rest if self.gamma_negative else -log_rest
         log_clip = np.log(self.clip)
         counts = log_p > log_clip
         shifted = torch.where(counts, log_p.exp() - self.clip, 1.0).clamp_min(torch.finfo(f.dtype).tiny)
         log_kept = torch.logaddexp(log_rest, torch.full_like(f, log_clip))  # log(1 - shifted)
-        negative = shifted ** _within(self.gamma_negative, f) * -log_kept
-        return positive, torch.where(counts, negative, 0.0).clamp_min(0), positives
+        losses = shifted ** _within(self.gamma_negative, f) * -log_kept
+        return torch.where(counts, losses, 0.0).clamp_min(0)
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        positive, negative, positives = self._sides(logits)
-        return finite(torch.where(codes[:, None] == positives, positive, negative).sum(dim=1))
+        f, positives = self._against_rest(logits)
+        if logits.shape[1] == 2:
+            return torch.where(codes == positives, self._positive(f[:, 0]), self._negative(f[:, 0]))
+        others = self._negative(f).scatter(1, codes[:, None], 0.0).sum(dim=1)
+        return finite(self._positive(_true(f, codes)) + others)
 
     def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
-        positive, negative, positives = self._sides(logits)
+        f, positives = self._against_rest(logits)
         true = proba[:, positives]
-        total = proba.sum(dim=1, keepdim=True)
-        return finite((true * positive + (total - true) * negative).sum(dim=1))
+        rest = proba.sum(dim=1, keepdim=True) - true
+        return finite((true * self._positive(f) + rest * self._negative(f)).sum(dim=1))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         if self.clip:
@@ -695,7 +716,8 @@ def _within(number: float, like: torch.Tensor) -> float:
 
 def _weighed(weight: float, logs: torch.Tensor) -> torch.Tensor:
     """Return weight * logs up to a constant, the greatest being 0, shape (K,)."""
-    weighed = weight * (logs - (logs.max() if weight > 0 else logs.min()))
+    sign = -1 if weight < 0 else 1
+    weighed = _within(abs(weight), logs) * (sign * logs - (sign * logs).max())
     return weighed.clamp_min(torch.finfo(torch.float32).min)  # any more would be the same
 
 
@@ -720,7 +742,7 @@ def _joined(top: torch.Tensor, rest: torch.Tensor, one: torch.Tensor, others: to
 
 def _finite(name: str, value: Any) -> float:
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not (number and abs(value) <= np.finfo(float).max):
+    if not (number and abs(value) <= float(np.finfo(float).max)):
         raise ValueError(f"{name} must be a finite number; it is {value!r}.")
     return float(value)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbalanced_torch import (
     AsymmetricLoss,
@@ -411,3 +412,311 @@ def test_error_says_what_must_hold_what_came_and_the_choices(make_loss, message)
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         make_loss()
     assert str(raised.value) == message
+
+
+# Numbers as far as they go
+
+#: Beyond CASES, parameters so great or so small that what they make is beyond a dtype.
+FAR = [
+    ("focal", {"gamma": 1e308}),
+    ("focal", {"gamma": 1e-300}),
+    ("focal", {"alpha": np.geomspace(5e-324, 1e308, 10).tolist()}),
+    ("ldam", {"scale": 1000.0}),
+    ("ldam", {"scale": 1e308, "max_margin": 1e308}),
+    ("ldam", {"scale": 1e-300}),
+    ("vs", {"gamma": 1e308, "tau": 1e308}),
+    ("vs", {"gamma": 50.0, "tau": -1e308}),
+    ("logit_adjusted", {"tau": 1e308}),
+    ("asymmetric", {"gamma_positive": 100.0, "gamma_negative": 1e308}),
+    ("asymmetric", {"clip": 1e-300, "gamma_negative": 0.5}),
+    ("label_smoothing", {"smoothing": 0.0}),
+    ("label_smoothing", {"smoothing": 1 - 1e-16}),
+]
+WORDS = [(word, parameters) for word, parameters in [*CASES, *FAR] if word in LOSSES]
+FORMS = pytest.mark.parametrize("n_logits", [1, 2, 3, 10], ids="{} logits".format)
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+def counted(word, n_classes, parameters):
+    """Return a loss whose rarest class has one row in 1e5."""
+    parameters = {**parameters}
+    if "alpha" in parameters:
+        parameters["alpha"] = np.resize(parameters["alpha"], n_classes)
+    if "class_counts" in inspect.signature(LOSS_CLASSES[word]).parameters:
+        parameters["class_counts"] = np.geomspace(1e5, 1, n_classes)
+    return LOSS_CLASSES[word](**parameters, reduction="none")
+
+
+def logits_of_every_size(n_logits, dtype):
+    """Return rows of mixed signs, of ties, and of one huge logit among small ones, up to the dtype's largest number."""
+    largest = torch.finfo(dtype).max
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for size in (0.0, torch.finfo(dtype).tiny, 1e-3, 1.0, 30.0, 1e3, 1e4, 1e10, largest / 4, largest):
+        noise = 2 * torch.rand(5, n_logits, generator=generator, dtype=torch.float64) - 1
+        ties = torch.ones(1, n_logits, dtype=torch.float64)
+        rows += [noise * size, noise.sign() * size, ties * size, ties * -size]
+        for logit in range(n_logits):
+            one_huge = torch.rand(2, n_logits, generator=generator, dtype=torch.float64)
+            one_huge[:, logit] = torch.tensor([size, -size], dtype=torch.float64)
+            rows.append(one_huge)
+    return torch.cat(rows).to(dtype)
+
+
+@DTYPES
+@FORMS
+@pytest.mark.parametrize(("word", "parameters"), WORDS)
+def test_losses_and_probabilities_are_finite_for_all_finite_logits(word, parameters, n_logits, dtype):
+    loss, logits = counted(word, max(n_logits, 2), parameters), logits_of_every_size(n_logits, dtype)
+    for code in range(max(n_logits, 2)):
+        losses = loss(logits, torch.full((len(logits),), code))
+        assert torch.isfinite(losses).all()
+        assert (losses >= 0).all()
+    if loss.exact:
+        log_proba, proba = loss.log_probabilities(logits), loss.probabilities(logits)
+        assert torch.isfinite(log_proba).all()
+        assert torch.isfinite(proba).all()
+        np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+
+
+@DTYPES
+@FORMS
+@pytest.mark.parametrize(("word", "parameters"), [case for case in CASES if case[0] in LOSSES])
+def test_gradients_are_finite_for_all_finite_logits(word, parameters, n_logits, dtype):
+    loss, logits = counted(word, max(n_logits, 2), parameters), logits_of_every_size(n_logits, dtype).requires_grad_()
+    for code in range(max(n_logits, 2)):
+        losses = loss(logits, torch.full((len(logits),), code))
+        assert torch.isfinite(torch.autograd.grad(losses.sum(), logits)[0]).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
+@SIZES
+def test_gradients_are_finite_where_a_clip_drops_a_row(gamma, n_classes):
+    logits = torch.linspace(-20, 20, 7 * n_classes).reshape(7, n_classes).requires_grad_()
+    losses = AsymmetricLoss(gamma_negative=gamma, clip=0.1)(logits, torch.zeros(7).long())
+    assert torch.isfinite(torch.autograd.grad(losses, logits)[0]).all()
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 1e4, 1e6])
+@SIZES
+@pytest.mark.parametrize(("word", "parameters"), [case for case in CASES if case[0] in LOSSES])
+def test_single_precision_tells_the_same_log_probabilities(word, parameters, n_classes, size):
+    loss = make(word, n_classes, parameters)
+    if loss.exact:
+        logits = (size / 3 * draw(n_classes)[0]).float()
+        single, double = loss.log_probabilities(logits), loss.log_probabilities(logits.double())
+        np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5 * size)
+
+
+@DTYPES
+@pytest.mark.parametrize("criterion", [None, nn.CrossEntropyLoss])
+def test_log_probabilities_of_cross_entropy_too_low_for_a_dtype_are_its_lowest_number(criterion, dtype):
+    limits = torch.finfo(dtype)
+    for n_classes in (2, 3):
+        logits = torch.tensor([[limits.max, limits.min, 0.0], [0.0, limits.max, 0.0]], dtype=dtype)[:, :n_classes]
+        log_proba = resolve_criterion(criterion, n_classes, {}).log_proba(logits)
+        assert log_proba[:, :2].tolist() == [[0.0, limits.min], [limits.min, 0.0]]
+
+
+# Where training starts
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 40])
+@pytest.mark.parametrize("kind", ["equal", "one in a million", "of many sizes"])
+@pytest.mark.parametrize(
+    ("word", "parameters"),
+    [
+        *(case for case in CASES if case[0] in LOSSES and "clip" not in case[1]),
+        ("focal", {"gamma": 100.0}),
+        ("ldam", {"scale": 30.0}),
+        ("ldam", {"scale": 1000.0, "max_margin": 1.0}),
+        ("vs", {"gamma": 2.0}),
+        ("asymmetric", {"gamma_positive": 5.0, "gamma_negative": 0.0}),
+        ("label_smoothing", {"smoothing": 0.9}),
+    ],
+)
+def test_training_starts_where_the_risk_has_no_slope(word, parameters, kind, n_classes):
+    shares = {
+        "equal": np.ones(n_classes),
+        "one in a million": np.r_[1e-6, np.ones(n_classes - 1)],
+        "of many sizes": np.geomspace(1, 1e-5, n_classes),
+    }[kind]
+    prior = torch.from_numpy(shares / shares.sum())
+    for order in (1, -1):
+        parameters = {**parameters}
+        if "alpha" in parameters:
+            parameters["alpha"] = np.resize(parameters["alpha"], n_classes)
+        if "class_counts" in inspect.signature(LOSSES[word]).parameters:
+            parameters["class_counts"] = 1e7 * shares[::order]
+        loss = LOSSES[word](**parameters, reduction="none")
+        start = loss.start_logits(prior.log())
+        every = torch.arange(n_classes)
+        logits = start.expand(n_classes, -1).clone().requires_grad_()
+        (slope,) = torch.autograd.grad(prior @ loss(logits, every), logits)
+        assert slope.sum(0).abs().max() <= 1e-12 * max(1, parameters.get("scale", 1))
+        if word != "label_smoothing":  # whose probabilities are 1e-6 at least
+            np.testing.assert_allclose(loss.log_probabilities(start[None])[0], prior.log(), atol=1e-9)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.size = max(self.size, tensor.numel())
+        return made
+
+
+@pytest.mark.parametrize("parameters", [{}, {"clip": 0.05}], ids=str)
+@pytest.mark.parametrize("word", LOSSES)
+def test_the_start_of_many_classes_needs_no_matrix_of_classes(word, parameters):
+    if parameters and word != "asymmetric":
+        return
+    loss, prior = counted(word, 3000, parameters), torch.full((3000,), 1 / 3000, dtype=torch.float64)
+    with Largest() as largest:
+        start = loss.start_logits(prior.log())
+    assert start.shape == (3000,)
+    assert largest.size <= 2 * 3000
+
+
+def test_a_loss_from_outside_starts_at_the_log_prior_where_there_are_many_classes():
+    log_prior = torch.from_numpy(np.geomspace(1, 1e-3, 1000)).log_softmax(0)
+    with Largest() as largest:
+        start = BrierLoss().start_logits(log_prior)
+    assert torch.equal(start, log_prior)
+    assert largest.size <= 1000
+
+
+# Targets
+
+
+@SIZES
+@ALL
+def test_the_loss_of_class_probabilities_is_the_expected_loss(word, parameters, n_classes):
+    loss, (logits, _) = make(word, n_classes, parameters), draw(n_classes)
+    proba = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(n_classes), 40))
+    every = [loss(logits, torch.full((40,), code)) for code in range(n_classes)]
+    expected = (proba * torch.stack(every, dim=1)).sum(1)
+    np.testing.assert_allclose(loss(logits, proba), expected, rtol=1e-10)
+    assert torch.autograd.gradcheck(lambda z: loss(z, proba[:5]), logits[:5].clone().requires_grad_())
+
+
+@ALL
+def test_a_target_between_0_and_1_beside_one_logit_is_a_probability(word, parameters):
+    loss, (logits, _) = make(word, 2, parameters), draw(2)
+    f, share = logits[:, 0], torch.linspace(0, 1, 40, dtype=torch.float64)
+    expected = (1 - share) * loss(f, torch.zeros(40)) + share * loss(f, torch.ones(40))
+    for one, target in [(f, share), (f[:, None], share[:, None]), (f[:, None], share)]:
+        np.testing.assert_allclose(loss(one, target), expected, rtol=1e-10)
+    np.testing.assert_allclose(loss(f, torch.stack([1 - share, share], 1)), expected, rtol=1e-10)
+
+
+@ALL
+def test_codes_may_be_of_any_number_type_and_as_deep_as_one_logit(word, parameters):
+    logits, codes = draw(2)
+    loss = make(word, 2, parameters)
+    expected = loss(logits, codes)
+    for kind in (torch.bool, torch.uint8, torch.int32, torch.float32):
+        np.testing.assert_allclose(loss(logits, codes.to(kind)), expected)
+        f = logits[:, 1:] - logits[:, :1]
+        np.testing.assert_allclose(loss(f, codes[:, None].to(kind)), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        ((3, 3), [0, 1, 3], "targets must be class codes 0..2; they hold 3."),
+        ((3, 3), [0, -1, -2], "targets must be class codes 0..2; they hold -1, -2."),
+        (
+            (2, 3),
+            [0.5, 1.0],
+            "targets must be class codes 0..2; they hold 0.5. Class probabilities have shape (2, 3).",
+        ),
+        (
+            (2, 2),
+            [np.nan, 1.0],
+            "targets must be class codes 0..1; they hold nan. Class probabilities have shape (2, 2).",
+        ),
+        ((2,), [2, 1], "targets must be class codes 0..1; they hold 2."),
+        (
+            (2, 1),
+            [1.5, 1.0],
+            "targets beside one logit must be 0, 1 or a probability of class 1 between them; they hold 1.5.",
+        ),
+        (
+            (2,),
+            [np.nan, 1.0],
+            "targets beside one logit must be 0, 1 or a probability of class 1 between them; they hold nan.",
+        ),
+        (
+            (2, 3),
+            [[0], [1]],
+            "targets for logits of shape (2, 3) must be class codes 0..2 of shape (2,), or class probabilities of "
+            "shape (2, 3); they have shape (2, 1).",
+        ),
+        (
+            (3, 1),
+            [0, 1],
+            "targets for logits of shape (3, 1) must be class codes 0..1 of shape (3,), probabilities of class 1 of "
+            "shape (3,) or (3, 1), or class probabilities of shape (3, 2); they have shape (2,).",
+        ),
+        (
+            (2, 3),
+            [[0.2, 0.3, 0.5], [0.2, 0.3, 0.6]],
+            "targets of shape (2, 3) must be class probabilities, not negative and with a sum of 1 in each row; row 1 "
+            "is [0.2, 0.3, 0.6].",
+        ),
+        ((2, 3, 4), [0, 1], "logits must have shape (n,), (n, 1) or (n, K); they have shape (2, 3, 4)."),
+    ],
+)
+@pytest.mark.parametrize("word", LOSSES)
+def test_targets_that_are_none_raise(word, logits, targets, message):
+    loss = counted(word, logits[1] if len(logits) > 1 and logits[1] > 1 else 2, {})
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        loss(
+            torch.zeros(logits),
+            torch.tensor(targets, dtype=torch.float64 if np.array(targets).dtype == float else None),
+        )
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("word", LOSSES)
+def test_logits_and_targets_of_another_kind_raise(word):
+    with pytest.raises(TypeError, match=r"logits must be a tensor of a floating dtype; they are of torch.int64\."):
+        counted(word, 2, {})(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([0, 1]))
+    with pytest.raises(
+        TypeError, match="targets must be a tensor of class codes or of class probabilities; they are a"
+    ):
+        counted(word, 2, {})(torch.zeros(2, 2), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("make_loss", "message"),
+    [
+        (lambda: FocalLoss(gamma=True), "gamma must be a finite number; it is True."),
+        (lambda: FocalLoss(gamma=10**400), f"gamma must be a finite number; it is {10**400}."),
+        (
+            lambda: FocalLoss(alpha="many"),
+            "alpha must be positive for each class, or a float in (0, 1); it is 'many'.",
+        ),
+        (
+            lambda: FocalLoss(alpha=np.float32(0.25))(torch.zeros(2, 3), torch.tensor([0, 1])),
+            "alpha as a float serves two classes; there are 3. Pass a weight for each class.",
+        ),
+        (
+            lambda: FocalLoss(alpha=[1, 2, 3, 4])(torch.zeros(2, 3), torch.tensor([0, 1])),
+            "alpha must have one weight for each of 3 classes; it has 4.",
+        ),
+        (lambda: VSLoss("few"), "class_counts must hold a count of at least 0 for each class; it is 'few'."),
+        (
+            lambda: AsymmetricLoss([1, 2, 3])(torch.zeros(2), torch.tensor([0, 1])),
+            "class_counts must have one count for each of 2 classes; it has 3.",
+        ),
+    ],
+)
+def test_a_parameter_for_other_classes_or_of_another_kind_raises(make_loss, message):
+    test_error_says_what_must_hold_what_came_and_the_choices(make_loss, message)
