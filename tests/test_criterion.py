@@ -106,7 +106,6 @@ def test_losses_of_half_precision_logits_are_of_single_precision(data):
         (lambda: LogitAdjustedLoss([1, 3]), "logit_adjusted", {"criterion__class_counts": [1, 3]}),
         (partial(nn.CrossEntropyLoss, label_smoothing=0.0), None, {}),
     ],
-    ids=str,
 )
 def test_what_makes_a_criterion_is_taken_as_its_class(data, made, word, parameters):
     fitted, expected = net(criterion=made).fit(*data), net(criterion=word, **parameters).fit(*data)

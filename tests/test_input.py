@@ -744,8 +744,10 @@ def test_ints_in_a_dict_are_told_of_by_name():
 
 
 LABELS_REFUSED = {
-    "complex": (CODES * 1j, "{} must hold labels: strings, ints, bools or dates. It holds complex numbers. Complex data "
-        "not supported."),
+    "complex": (
+        CODES * 1j,
+        "{} must hold labels: strings, ints, bools or dates. It holds complex numbers. Complex data not supported.",
+    ),
     "records": (np.zeros(ROWS, dtype=[("a", "f8")]), "{} must hold labels"),
     "bytes": (np.array([b"a", b"b"])[CODES], "{} must hold labels: strings, ints, bools or dates. It holds bytes."),
     "nan": (np.where(CODES, np.nan, 1), "{} must have a label in every"),
