@@ -50,10 +50,13 @@ NOT_NUMERICAL = {
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what runs once more with other kernels: every file that is not said to need none."""
+    """Mark what runs once more with other kernels, every file that is not said to need none; check the ids."""
     for item in items:
         if item.path.name not in NOT_NUMERICAL:
             item.add_marker(pytest.mark.numerical)
+    addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if addresses:  # and -n could not put the processes' tests together
+        raise pytest.UsageError(f"ids of parameters must be the same in every process; this is none: {addresses[0]}")
 
 
 def pytest_make_parametrize_id(val):

@@ -93,9 +93,7 @@ def test_a_parameter_of_a_word_names_the_object_that_has_it(data):
     message = f"sampling__ratio can't be set: sampling is 'over', which has no parameter 'ratio'. {objects}"
     raises(ValueError, message, net(sampling="over").set_params, sampling__ratio=0.5)
     raises(ValueError, message, net(sampling="over", sampling__ratio=0.5).fit, *data)
-    message = (
-        f"sampling__power can't be set: sampling is OverSampling(), which has no parameter 'power'. {objects}"
-    )
+    message = f"sampling__power can't be set: sampling is OverSampling(), which has no parameter 'power'. {objects}"
     raises(ValueError, message, net(sampling=OverSampling()).set_params, sampling__power=0.5)
     raises(
         ValueError,

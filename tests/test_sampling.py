@@ -422,7 +422,9 @@ def test_epoch_size_must_be_a_positive_number(size, error):
 
 
 def test_unknown_parameter_of_a_strategy_names_those_it_has():
-    with pytest.raises(ValueError, match=r"Invalid parameter 'power' for estimator OverSampling\(\)\. Valid .* \['ratio'\]"):
+    with pytest.raises(
+        ValueError, match=r"Invalid parameter 'power' for estimator OverSampling\(\)\. Valid .* \['ratio'\]"
+    ):
         OverSampling().set_params(power=1)
 
 

@@ -428,7 +428,9 @@ def resolve_dtype(dtype: Any, rows: Rows, device: str | torch.device | None) -> 
         found = dtype
     else:
         try:
-            found = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+            of_numpy = np.dtype(dtype)
+            # torch 2.6 divides by the size of a word of no letters.
+            found = torch.from_numpy(np.empty(0, of_numpy)).dtype if of_numpy.kind in "biuf" else torch.bool
         except (TypeError, ValueError, OverflowError):
             found = torch.bool
     accepted = [known for known in _NUMPY if known != torch.float16]  # in which Adam's epsilon is 0

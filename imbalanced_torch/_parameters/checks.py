@@ -74,7 +74,7 @@ def _check_lr(given: Any) -> None:
 def _check_random_state(random_state: Any) -> None:
     try:
         check_random_state(random_state)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # scikit-learn 1.6 formats a tuple into its message
         raise ValueError(
             f"random_state must be None, an int in [0, 2**32) or a numpy RandomState; it is {listed(random_state)}: "
             f"{error}"
