@@ -11,6 +11,20 @@ import torch
 from sklearn.datasets import make_classification
 
 torch.set_num_threads(1)
+#: Files that look at the fast path itself.
+OF_THE_FAST_PATH = {"test_adam.py", "test_mlp.py", "test_step.py"}
+WITHOUT_FAST_PATH = "WITHOUT_FAST_PATH" in os.environ
+
+
+@pytest.fixture(autouse=WITHOUT_FAST_PATH)
+def no_fast_path(monkeypatch):
+    """Run as if the folder of the fast path were not there: only speed may change."""
+    monkeypatch.setattr("imbalanced_torch._net.skorch_net.fast", None)
+
+
+def pytest_ignore_collect(collection_path):
+    """Leave out what tests the fast path itself where it is switched off."""
+    return True if WITHOUT_FAST_PATH and collection_path.name in OF_THE_FAST_PATH else None
 
 
 @pytest.fixture
