@@ -167,6 +167,9 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
                 f"fit takes {sorted(params)} only with metadata routing: "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
+        self._check_cv()
+
+    def _check_cv(self) -> None:
         if isinstance(self.cv, bool | np.bool_) or (_is_int(self.cv) and self.cv < 2):
             raise ValueError(f"cv as a number of folds must be an int of at least 2; it is {self.cv!r}.")
         if isinstance(self.cv, str):

@@ -32,21 +32,13 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
     """
     if not reset and _is_as_in_fit(estimator, X, allow_nan):
         return X
-    finite = not allow_nan
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
             vars(estimator).pop(name, None)
     if isinstance(X, Dataset | SliceDataset):
-        if not hasattr(X, "__len__"):
-            raise TypeError(f"X as a Dataset must have a length, to be split and sampled; {type(X).__name__} has none.")
-        checked: Any = X
+        checked = _dataset(X)
     elif isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
-        if not X:
-            raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
-        checked = {key: _entry(f"X[{key!r}]", values, finite) for key, values in X.items()}
-        lengths = {key: len(values) for key, values in checked.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
+        checked = _entries(X, finite=not allow_nan)
     elif isinstance(X, DataLoader):
         raise TypeError(
             "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and "
@@ -54,7 +46,30 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         )
     else:
         check = partial(validate_data, estimator)
-        checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
+        checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=not allow_nan)
+    _check_shape(estimator, checked, reset)
+    return checked
+
+
+def _dataset(X: Any) -> Any:
+    if not hasattr(X, "__len__"):
+        raise TypeError(f"X as a Dataset must have a length, to be split and sampled; {type(X).__name__} has none.")
+    return X
+
+
+def _entries(X: Mapping[Any, Any], finite: bool) -> dict[Any, np.ndarray]:
+    """Return the entries of a dict as arrays of one length."""
+    if not X:
+        raise ValueError("X is an empty dict; it must hold an array for each argument of the module's forward.")
+    checked = {key: _entry(f"X[{key!r}]", values, finite) for key, values in X.items()}
+    lengths = {key: len(values) for key, values in checked.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the arrays in X must have as many rows as each other; they have {lengths}.")
+    return checked
+
+
+def _check_shape(estimator: Any, checked: Any, reset: bool) -> None:
+    """Raise for no rows, or rows of no values or of another shape than in `fit`."""
     if n_rows(checked) == 0:
         raise ValueError("X must have at least one row; it has none.")
     for name, shape in named(row_shape(checked)).items():
@@ -67,7 +82,6 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
             f"X has rows of shape {row_shape(checked)}, but {type(estimator).__name__} was fitted on rows of shape "
             f"{estimator.row_shape_}."
         )
-    return checked
 
 
 def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:

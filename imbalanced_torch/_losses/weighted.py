@@ -198,9 +198,7 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
     None is binary cross-entropy for two classes and cross-entropy for more, both through logits. A class with a
     parameter `class_counts` is given the rows of each class that are sampled.
     """
-    for name in parameters:
-        if name in _FIXED:
-            raise ValueError(f"criterion__{name} can't be set: {_FIXED[name]}")
+    _check_not_fixed(parameters)
     if criterion is None:
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
     if isinstance(criterion, str):
@@ -223,6 +221,18 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
             per_row.class_counts = torch.ones(n_classes, dtype=torch.float64)  # until they are known
     if hasattr(per_row, "reduction"):
         per_row.reduction = "none"  # type: ignore[assignment]
+    _check_serves(per_row, n_classes)
+    return WeightedCriterion(per_row, n_classes, counts_given, parameters)
+
+
+def _check_not_fixed(parameters: Mapping[str, Any]) -> None:
+    for name in parameters:
+        if name in _FIXED:
+            raise ValueError(f"criterion__{name} can't be set: {_FIXED[name]}")
+
+
+def _check_serves(per_row: nn.Module, n_classes: int) -> None:
+    """Raise if a criterion weights classes itself, ignores one, or does not say how to get to probabilities."""
     name = type(per_row).__name__
     if getattr(per_row, "weight", None) is not None or getattr(per_row, "pos_weight", None) is not None:
         raise ValueError(
@@ -236,7 +246,6 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
         )
     if not isinstance(per_row, nn.BCEWithLogitsLoss | nn.CrossEntropyLoss) and not hasattr(per_row, "probabilities"):
         raise ValueError(f"criterion {name} does not say how its logits become probabilities. {_TWO_WAYS}")
-    return WeightedCriterion(per_row, n_classes, counts_given, parameters)
 
 
 def _makes_criteria(criterion: Any) -> bool:

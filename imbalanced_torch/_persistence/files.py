@@ -370,12 +370,7 @@ def _read_unit(net: Any, sources: Mapping[str, Any], parts: Mapping[str, str], u
         except FileNotFoundError as error:
             missing = missing or error
     marked = [file for file in found.values() if file.mark is not None]
-    for file in marked:
-        if not file.is_of(file.mark or {}):
-            raise ValueError(
-                f"{file.argument} must be as it was saved, and {_where(file.source)!r} has changed since: its checksum "
-                "differs."
-            )
+    _check_whole(marked)
     strangers = [(one, file) for one in marked for file in found.values() if not file.is_of(one.mark or {})]
     if missing is None and not strangers:
         return list(found.values())
@@ -399,9 +394,13 @@ def _read_unit(net: Any, sources: Mapping[str, Any], parts: Mapping[str, str], u
     )
 
 
-def read_history(net: Any, source: Any) -> History:
-    """Read the file of a history."""
-    return History(_read(net, "f_history", _HISTORY, source, use_safetensors=False).state)
+def _check_whole(marked: Iterable[_Read]) -> None:
+    for file in marked:
+        if not file.is_of(file.mark or {}):
+            raise ValueError(
+                f"{file.argument} must be as it was saved, and {_where(file.source)!r} has changed since: its checksum "
+                "differs."
+            )
 
 
 def _beside(source: Any) -> list[str]:

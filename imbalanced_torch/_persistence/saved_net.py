@@ -8,7 +8,7 @@ from typing import Any
 from skorch import NeuralNet
 from skorch.utils import _check_f_arguments
 
-from imbalanced_torch._persistence.files import Loaded, load, read_history, restored_on_error, save
+from imbalanced_torch._persistence.files import Loaded, load, restored_on_error, save
 from imbalanced_torch._persistence.pickles import Versioned
 from imbalanced_torch._remedies.class_priors import ClassPriors
 
@@ -66,7 +66,7 @@ class SavedAsOneUnit(Versioned, NeuralNet):
         with restored_on_error(self):
             if checkpoint is not None:
                 if f_history is None and checkpoint.f_history is not None:
-                    self.history = read_history(self, checkpoint.f_history_)  # its events are in names of files
+                    load(self, {"f_history": checkpoint.f_history_}, False)  # its events are in names of files
                 sources = {**_given("load_params", **checkpoint.get_formatted_files(self)), **sources}
             load(self, sources, use_safetensors)
 
