@@ -13,7 +13,7 @@ nox.options.error_on_missing_interpreters = False
 
 
 def _run_tests(session: nox.Session, *arguments: str, **env: str) -> None:
-    session.run("python", "-m", "pytest", "-n", "2", *arguments, *session.posargs, env=env)
+    session.run("python", "-m", "pytest", "-n", "2", "-m", "slow or not slow", *arguments, *session.posargs, env=env)
 
 
 @nox.session(python=PYTHONS)

@@ -1,0 +1,85 @@
+"""Each private name of another package that CONTRIBUTING lists is there, and does what we take it for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skorch.utils
+import torch
+from skorch import NeuralNet
+from sklearn.metrics import get_scorer
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_method_params, _num_samples
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+
+from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch._fast import hooks
+
+CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_default_callbacks", "_set_training", "_step_optimizer", "_zero_grad_optimizer", "_check_device"),
+    ],
+)
+def test_skorch_has_the_methods_that_we_override_or_call(name):
+    assert hasattr(NeuralNet, name)
+    assert name in CONTRIBUTING
+
+
+def test_skorch_lists_the_parts_of_a_net_and_its_batches(data):
+    net = ImbalancedNetClassifier(max_epochs=1).fit(*data).net_
+    assert (net._modules, net._criteria, net._optimizers) == (["module"], ["criterion"], ["optimizer"])
+    assert {"train_loss", "train_batch_size"} <= net.history[-1]["batches"][0].keys()
+    skorch.utils._check_f_arguments("save_params", f_params="file")
+    with pytest.raises(TypeError):
+        skorch.utils._check_f_arguments("save_params", params="file")
+
+
+def test_torch_keeps_hooks_where_we_look():
+    linear = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(linear.parameters(), fused=True)
+    for owner, names in (
+        (linear, hooks._MODULE),
+        (linear.weight, hooks._PARAMETER),
+        (hooks.every_module, hooks._EVERY_MODULE),
+        (optimizer, hooks._OPTIMIZER),
+        (hooks.every_optimizer, hooks._EVERY_OPTIMIZER),
+    ):
+        assert all(hasattr(owner, name) for name in names)
+    assert not hooks.call_is_hooked(linear)
+    linear.register_forward_hook(print)
+    assert hooks.call_is_hooked(linear)
+
+
+def test_torch_has_adams_functional_form_and_the_names_of_its_state():
+    assert callable(adam)
+    assert callable(adamw)
+    linear = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(linear.parameters(), fused=True, amsgrad=True)
+    linear(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    assert {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"} == optimizer.state[linear.weight].keys()
+
+
+@pytest.mark.parametrize("function", [torch.sigmoid, torch.nn.functional.logsigmoid])
+def test_autograd_names_its_nodes(function):
+    node = function(torch.zeros(2, requires_grad=True)).grad_fn
+    assert node.name().lower().startswith(function.__name__.replace("_", "").lower().removeprefix("log_"))
+
+
+def test_scikit_learn_has_what_tuned_offsets_use():
+    X = np.arange(6).reshape(3, 2)
+    assert _safe_indexing(X, [2]).tolist() == [[4, 5]]
+    assert _num_samples(X) == 3
+    assert _check_method_params(X, {"sample_weight": np.arange(3)}, indices=[1])["sample_weight"].tolist() == [1]
+
+
+def test_scikit_learns_scorers_have_their_parts():
+    scorer = get_scorer("f1")
+    assert callable(scorer._score_func)
+    assert scorer._kwargs is not None
+    assert scorer._response_method == "predict"
