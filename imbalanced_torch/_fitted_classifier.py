@@ -69,7 +69,7 @@ class FittedClassifier(SavesParams, ClassifierMixin):
         check_is_fitted(self)
         X = check_X(self, X, reset=False, allow_nan=self.allows_nan())
         check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
-        rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.loader_parameters(training=False).get("collate_fn"))
+        rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.collate_for_prediction)
         return checked_logits(self.net_, rows, type(self).__name__, self.allows_nan())
 
     @worker_threads()
