@@ -62,8 +62,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     class_weight : None, "balanced", "sqrt", "effective", dict, array, callable or EffectiveNumber, default=None
         Weights of the classes in the loss, scaled to mean 1 over what the loss sees. "balanced" is n / (K n_c), "sqrt"
         is proportional to n_c^-1/2, "effective" to the inverse effective number of rows; these words take `sampling`
-        and `sample_weight` into account. A dict from label to weight (1 where it has none), an array in the order of
-        `classes_` and a callable from counts to weights are costs, which multiply with `sampling`.
+        and `sample_weight` into account and never correct twice. A dict from label to weight (1 where it has none), an
+        array in the order of `classes_` and a callable of counts are costs, which multiply with `sampling`.
     sampling : None, "weighted", "over", "under", "batch", dict, callable or strategy, default=None
         Which training rows each epoch sees. "weighted" draws as many rows as there are, classes equally likely, with
         replacement, as WeightedRandomSampler does; "over" raises every class to the largest; "under" cuts every class
@@ -82,9 +82,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         layer alone, anew. With parameters: DeferredSchedule, ProgressiveSchedule, HeadRetraining.
     prior_correction : bool, dict or array, default=False
         The class prior that probabilities are carried to: p'_c is proportional to p_c target_c / q_c, q being
-        `effective_prior_`, where False leaves them. True takes `class_prior_`. A dict from label to prior, or an array
-        in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it from unlabelled
-        rows). May be set after `fit`.
+        `effective_prior_`, at which False leaves them. True takes `class_prior_`. A dict from label to prior, or an
+        array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it from
+        unlabelled rows). May be set after `fit`.
     decision : "trained", "argmax", "balanced", float, dict or array, default="trained"
         How `predict` chooses. "trained" takes the class of the greatest logit, so that `class_weight` and `sampling`
         act as trained even where probabilities are corrected. "argmax" takes the greatest probability of
@@ -189,8 +189,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
     Notes
     -----
-    The loss of a batch is the mean of w_i class_weight_[y_i] loss_i over its rows, w being `sample_weight` of mean 1. The
-    net learns under the prior q_c, proportional to sampled share times mean w times class weight of class c.
+    The loss of a batch is the mean of w_i class_weight_[y_i] loss_i over its rows, w being `sample_weight` of mean 1.
+    The net learns under the prior q_c, proportional to the sampled share, the mean w and the weight of class c.
 
     Examples
     --------

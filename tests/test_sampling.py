@@ -422,9 +422,7 @@ def test_epoch_size_must_be_a_positive_number(size, error):
 
 
 def test_unknown_parameter_of_a_strategy_names_those_it_has():
-    with pytest.raises(
-        ValueError, match=r"Invalid parameter 'power' for estimator OverSampling.*'ratio'"
-    ):
+    with pytest.raises(ValueError, match=r"Invalid parameter 'power' for estimator OverSampling.*'ratio'"):
         OverSampling().set_params(power=1)
 
 

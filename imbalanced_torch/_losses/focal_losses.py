@@ -41,6 +41,11 @@ class FocalLoss(LossByClass):
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
     Notes
     -----
     `probabilities` is its inverse: p_c proportional to q_c / (alpha_c phi(q_c)), q being the softmax of the logits and
@@ -139,6 +144,11 @@ class AsymmetricLoss(RowLoss):
         probabilities share one least loss, so that none can be told from the logits and `probabilities` raises.
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
 
     Notes
     -----

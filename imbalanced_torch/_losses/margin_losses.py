@@ -38,6 +38,11 @@ class LogitAdjustedLoss(LossByClass):
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
     Notes
     -----
     The loss is -log softmax(f + tau log prior)_y, f being the logits. `probabilities` is softmax(f + tau log prior).
@@ -89,13 +94,19 @@ class LDAMLoss(LossByClass):
     Parameters
     ----------
     class_counts : array of shape (K,), default=None
-        Rows of each class, which the loss needs; the estimator passes those that are sampled. Margins are proportional to n_c^-1/4.
+        Rows of each class, which the loss needs; the estimator passes those that are sampled.
+        Margins are proportional to n_c^-1/4.
     max_margin : float >= 0, default=0.5
         Margin of the rarest class.
     scale : float > 0, default=1.0
         1.0 suits logits of any size. The paper takes 30 for logits that are cosines, in [-1, 1].
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
 
     Notes
     -----
@@ -178,6 +189,11 @@ class VSLoss(LossByClass):
         Factor of the log prior. The default is the paper's for CIFAR-10.
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
 
     Notes
     -----

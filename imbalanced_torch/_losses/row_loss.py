@@ -34,6 +34,11 @@ class RowLoss(nn.Module, ABC):
         Rows of each class, where the loss needs them; may hold fractions. A class of 0 counts as one row.
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
     """
 
     class_counts: torch.Tensor | None

@@ -21,10 +21,16 @@ class LabelSmoothingLoss(LossByClass):
     reduction : "mean", "sum" or "none", default="mean"
         What is made of the losses of a batch; "none" returns one for each row.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
     Notes
     -----
-    The loss is -sum_c t_c log q_c, q = softmax of the logits, t_y = 1 - smoothing + smoothing / K and t_c = smoothing / K
-    for the others. `probabilities` is (q_c - smoothing / K) / (1 - smoothing), at least 1e-6, made to sum to 1.
+    The loss is -sum_c t_c log q_c, q being the softmax of the logits, t_y = 1 - smoothing + smoothing / K and t_c =
+    smoothing / K for the others. `probabilities` is (q_c - smoothing / K) / (1 - smoothing), at least 1e-6, made to sum
+    to 1.
 
     References
     ----------

@@ -93,6 +93,11 @@ class MLP(nn.Module):
     seed : int or None, default=None
         Seeds the initial weights; None draws them from torch's global generator.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not what it must be.
+
     Examples
     --------
     >>> MLP(3, hidden_sizes=[8])(torch.zeros(5, 3)).shape
