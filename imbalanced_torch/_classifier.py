@@ -29,11 +29,7 @@ from imbalanced_torch._parameters.checks import check_parameters, user_sampler_p
 from imbalanced_torch._parameters.constraints import check_constraints, warn_of_few_rows
 from imbalanced_torch._parameters.protocol import KeywordParameters
 from imbalanced_torch._parameters.values import listed
-from imbalanced_torch._prediction.prediction import (
-    resolve_prediction,
-    uncorrected,
-    warn_uncorrected,
-)
+from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import Schedule, resolve_schedule
@@ -58,18 +54,16 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     Parameters
     ----------
     module : torch.nn.Module class, instance or factory, default=None
-        Returns logits: of shape (n, 1) or (n, 2) for two classes, (n, K) for K > 2. None is `MLP`. A class is given the
-        sizes it asks for by name, in parameters without a default or with None, unless `module__*` sets them; another
-        default is its own choice. Values in a row are asked for as `n_features`, `in_features`,
-        `input_dim`, `input_size` or `d_in`; logits (1 for two classes) as `n_outputs`, `out_features`, `output_dim`,
-        `output_size` or `d_out`; classes as `n_classes` or `num_classes`. An instance is copied. A module with
-        `allow_nan = True` takes NaN and inf.
+        Returns logits of shape (n, 1) or (n, 2) for two classes, (n, K) for more. None is `MLP`. A class is given the
+        sizes that it asks for by name, in parameters without a default or with None, unless `module__*` sets them.
+        Values in a row are asked for as `n_features`, `in_features`, `input_dim`, `input_size` or `d_in`; logits (1 for
+        two classes) as `n_outputs`, `out_features`, `output_dim`, `output_size` or `d_out`; classes as `n_classes` or
+        `num_classes`. An instance is copied. A module with `allow_nan = True` takes NaN and inf.
     class_weight : None, "balanced", "sqrt", "effective", dict, array, callable or EffectiveNumber, default=None
         Weights of the classes in the loss, scaled to mean 1 over what the loss sees. "balanced" is n / (K n_c), "sqrt"
         is proportional to n_c^-1/2, "effective" to the inverse effective number of rows; these words take `sampling`
         and `sample_weight` into account and never correct twice. A dict from label to weight (1 where it has none), an
-        array in the order of `classes_` and a callable from counts to weights are costs, which multiply with
-        `sampling`.
+        array in the order of `classes_` and a callable of counts are costs, which multiply with `sampling`.
     sampling : None, "weighted", "over", "under", "batch", dict, callable or strategy, default=None
         Which training rows each epoch sees. "weighted" draws as many rows as there are, classes equally likely, with
         replacement, as WeightedRandomSampler does; "over" raises every class to the largest; "under" cuts every class
@@ -87,25 +81,27 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         `max_epochs`, "progressive" raises them to full strength epoch by epoch, "retrain_head" then trains the last
         layer alone, anew. With parameters: DeferredSchedule, ProgressiveSchedule, HeadRetraining.
     prior_correction : bool, dict or array, default=False
-        The class prior that probabilities are carried to after training: p'_c is proportional to p_c target_c / q_c, q
-        being `effective_prior_`. False leaves them at q. True takes `class_prior_` as the target. A dict from label to
-        prior, or an array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it
-        from unlabelled rows). May be set after `fit`.
+        The class prior that probabilities are carried to: p'_c is proportional to p_c target_c / q_c, q being
+        `effective_prior_`, at which False leaves them. True takes `class_prior_`. A dict from label to prior, or an
+        array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it from
+        unlabelled rows). May be set after `fit`.
     decision : "trained", "argmax", "balanced", float, dict or array, default="trained"
         How `predict` chooses. "trained" takes the class of the greatest logit, so that `class_weight` and `sampling`
         act as trained even where probabilities are corrected. "argmax" takes the greatest probability of
-        `predict_proba`; a float is a threshold on the probability of `classes_[1]` there, and {label: number} one on
-        that of the class named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true:
-        {predicted: cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c,
-        which is optimal for balanced accuracy and needs no remedy in training. May be set after `fit`. It moves
-        `predict` alone: `decision_function` stays the logits. Costs of more than 100 classes that are changed in place
-        must be set again.
+        `predict_proba`; a float is a threshold on that of `classes_[1]`, and {label: number} one on that of the class
+        named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true: {predicted:
+        cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c, which is
+        optimal for balanced accuracy and needs no remedy in training. May be set after `fit`; `decision_function` stays
+        the logits. Costs of more than 100 classes that are changed in place must be set again.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
         1.0 gives every strategy as many rows, and so as many steps.
     optimizer : torch optimizer class, default=torch.optim.Adam
+        Steps with the gradients of the weighted loss.
     lr : float, default=1e-3
+        Learning rate.
     max_epochs : int, default=50
+        Epochs of a fit, unless it stops earlier.
     batch_size : int, default=64
         Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before.
     early_stopping : bool or "auto", default="auto"
@@ -118,8 +114,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     tol : float, default=1e-4
         What counts as improvement, in nats per row.
     train_split : callable, default=None
-        Replaces how rows are held out: skorch's ValidSplit or predefined_split, or a callable of (dataset, labels).
-        Rows are then held out whether or not training stops on them.
+        Replaces how rows are held out, and always holds some out: skorch's ValidSplit or predefined_split, or a
+        callable of (dataset, labels).
     callbacks : list of skorch callbacks, default=None
         Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
     warm_start : bool, default=False
@@ -129,19 +125,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         becomes float32, ints and bools become float64. None passes arrays through as they are, such as ints for
         embeddings.
     device : str or torch.device, default="cpu"
+        Where the module is.
     random_state : int, RandomState instance or None, default=None
-        Seeds initial weights, shuffling, sampling and the split. An int makes two fits equal bit by bit on the same
-        machine, with the same number of torch threads and the same versions; elsewhere they are equal to rounding.
-        torch's global random state is left as it was. None takes the seed from numpy's global generator, as in
-        scikit-learn.
+        Seeds initial weights, shuffling, sampling and the split. An int makes two fits equal bit by bit on one machine
+        with the same versions and number of torch threads, and elsewhere to rounding. torch's global random state stays
+        as it was. None takes the seed from numpy's global generator.
     verbose : int, default=0
         1 prints a line for each epoch.
     **kwargs
-        Parameters of the net's parts, as in skorch: `module__*`, `criterion__*`, `optimizer__*`, `iterator_train__*`,
-        `iterator_valid__*`, `callbacks__*`, `compile` and others of the net's class. A collate function in
-        `iterator_train__collate_fn` makes the batches of validation and prediction too, unless
-        `iterator_valid__collate_fn` does. `criterion__weight`,
-        `criterion__pos_weight` and `criterion__reduction` are not for users.
+        Parameters of the net's parts, as in skorch: those under Other Parameters, and any of a `net_class` of your own.
 
     Attributes
     ----------
@@ -150,22 +142,21 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     class_weight_ : array of shape (K,)
         Weights in the loss, of mean 1 over what it sees.
     class_prior_ : array of shape (K,)
-        Class shares in the training rows, weighted by `sample_weight`, which describes your population: its effect is
-        not a remedy, and no correction undoes it.
+        Class shares of the training rows by `sample_weight`, which describes your population: no correction undoes it.
     sampled_prior_ : array of shape (K,)
         Class shares of the rows that the net is shown.
     effective_prior_ : array of shape (K,)
-        Class shares that the net learns under, and that its probabilities are at unless `prior_correction` carries them
-        elsewhere.
-    class_priors_ : object
+        Class shares that the net learns under, and that its probabilities are at unless `prior_correction` moves them.
+    class_priors_ : ClassPriors
         The class counts behind the three priors, and the class weights.
     net_ : ImbalancedNet
         The skorch net: `net_.module_`, `net_.history`, `net_.callbacks_`.
     module_ : torch.nn.Module
+        The trained module.
     history_ : skorch History
-        Each epoch's losses, and under a schedule `remedy_strength`, 0 to 1. With rows held out: `valid_loss` (the
-        weighted criterion), `valid_log_loss` (of the net's own probabilities) and `valid_log_loss_corrected` (of the
-        prior-corrected ones).
+        Losses of each epoch, and under a schedule `remedy_strength`, 0 to 1. With rows held out: `valid_loss`
+        (weighted), `valid_log_loss` and `valid_log_loss_corrected` (of probabilities, the net's own and
+        prior-corrected).
     n_iter_ : int
         Epochs trained.
     best_epoch_ : int
@@ -175,6 +166,31 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     feature_names_in_ : array of shape (n_features_in_,)
         Where X has string column names.
     row_shape_ : tuple, dict of tuples or None
+        Shape of a row.
+
+    Other Parameters
+    ----------------
+    module__*, criterion__*, optimizer__* : object
+        Parameters of the module (of `MLP` where that is None), the criterion and the optimizer. `weight`, `pos_weight`
+        and `reduction` of the criterion are not for users.
+    iterator_train__*, iterator_valid__* : object
+        Parameters of the loaders, such as `num_workers`. The collate function of training serves validation and
+        prediction too, unless `iterator_valid__collate_fn` is set.
+    callbacks__* : object
+        Parameters of callbacks, as `callbacks__NAME__PARAMETER`; `callbacks__NAME=None` leaves a callback out.
+    compile__*, compile : object
+        Arguments of torch.compile, and whether the module goes through it.
+    iterator_train, iterator_valid : type
+        Classes of loaders in place of torch's DataLoader.
+    torch_load_kwargs : dict
+        Arguments of torch.load in `load_params`.
+    use_caching : bool or "auto"
+        Whether scoring callbacks share one prediction.
+
+    Notes
+    -----
+    The loss of a batch is the mean of w_i class_weight_[y_i] loss_i over its rows, w being `sample_weight` of mean 1.
+    The net learns under the prior q_c, proportional to the sampled share, the mean w and the weight of class c.
 
     Examples
     --------
@@ -257,7 +273,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
         Returns
         -------
-        self
+        Self
+            The classifier.
 
         Raises
         ------
@@ -278,7 +295,13 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         return self
 
     def learning_rate(self) -> Any:
-        """Return `lr` as a float, or the tensor that it is."""
+        """Return `lr` as a float, or the tensor that it is.
+
+        Returns
+        -------
+        float or tensor
+            The learning rate.
+        """
         return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)
 
     # Training
@@ -289,6 +312,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Parameters
         ----------
         X : array of shape (n, ...), DataFrame, CSR matrix, dict of arrays or torch Dataset
+            Rows.
         y : array of shape (n,)
             Labels of any type that can be sorted.
         sample_weight : array of shape (n,), default=None
@@ -296,12 +320,22 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
         Returns
         -------
-        self
+        Self
+            The classifier, trained.
 
         Raises
         ------
         ValueError, TypeError
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
+
+        Warns
+        -----
+        CombinedRemedyWarning
+            If `sampling` and numbers of the user's, by class or by row, both balance the classes.
+        UncorrectedDecisionWarning
+            If costs or a threshold read probabilities at another prior than the data's.
+        UserWarning
+            If an epoch has very few rows, or if rows of one class only have weight.
         """
         check_constraints({"warm_start": self.warm_start})
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
@@ -317,20 +351,28 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y : array
             As in `fit`.
-        classes : array of shape (K,)
+        classes : array of shape (K,), default=None
             All labels there will be; needed in the first call.
+        sample_weight : array of shape (n,), default=None
+            As in `fit`.
 
         Returns
         -------
-        self
+        Self
+            The classifier, trained further.
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If `classes` is missing in the first call or other than before in a later one, if early_stopping=True, or as
             in `fit`.
+
+        Warns
+        -----
+        CombinedRemedyWarning, UncorrectedDecisionWarning, UserWarning
+            As in `fit`, in the first call.
         """
         if self.early_stopping not in (False, "auto"):
             raise ValueError(

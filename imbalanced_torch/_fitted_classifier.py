@@ -35,7 +35,13 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     net_: ImbalancedNet
 
     def allows_nan(self) -> bool:
-        """Whether the module declares that it takes NaN and inf, behind a functools.partial too."""
+        """Return whether the module declares that it takes NaN and inf, behind a functools.partial too.
+
+        Returns
+        -------
+        bool
+            True if the attribute `allow_nan` of the module is.
+        """
         module = self.module
         while isinstance(module, partial):
             module = module.func
@@ -83,22 +89,30 @@ class FittedClassifier(SavesParams, ClassifierMixin):
 
         Parameters
         ----------
-        X : as in `fit`
+        X : array, table, CSR matrix, dict of arrays or torch Dataset
+            Rows, as in `fit`.
 
         Returns
         -------
-        array of shape (n,) for two classes, the logit of `classes_[1]` less that of `classes_[0]`, or (n, K)
+        array of shape (n,) for two classes, else (n, K)
+            Logits; for two classes that of `classes_[1]` less that of `classes_[0]`.
         """
         return raw_scores(self._logits(X)).cpu().numpy()
 
     @worker_threads()
     @torch.no_grad()
     def predict(self, X: Any) -> np.ndarray:
-        """Return the label that the `decision` chooses for each row, shape (n,).
+        """Return the label that the `decision` chooses for each row.
 
         Parameters
         ----------
-        X : as in `fit`
+        X : array, table, CSR matrix, dict of arrays or torch Dataset
+            Rows, as in `fit`.
+
+        Returns
+        -------
+        array of shape (n,)
+            Labels.
 
         Raises
         ------
@@ -111,7 +125,23 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     @worker_threads()
     @torch.no_grad()
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`, shape (n, K)."""
+        """Return the logarithm of `predict_proba`, without the loss of digits where that is near 0.
+
+        Parameters
+        ----------
+        X : array, table, CSR matrix, dict of arrays or torch Dataset
+            Rows, as in `fit`.
+
+        Returns
+        -------
+        array of shape (n, K)
+            Log probabilities, columns in the order of `classes_`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `decision` or `prior_correction` are not what they must be.
+        """
         return self._prediction().log_proba(self._logits(X)).cpu().numpy()
 
     @worker_threads()
@@ -121,11 +151,18 @@ class FittedClassifier(SavesParams, ClassifierMixin):
 
         Parameters
         ----------
-        X : as in `fit`
+        X : array, table, CSR matrix, dict of arrays or torch Dataset
+            Rows, as in `fit`.
 
         Returns
         -------
-        array of shape (n, K), columns in the order of `classes_`
+        array of shape (n, K)
+            Probabilities, columns in the order of `classes_`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `decision` or `prior_correction` are not what they must be.
         """
         return self._prediction().proba(self._logits(X)).cpu().numpy()
 
@@ -158,7 +195,7 @@ class FittedClassifier(SavesParams, ClassifierMixin):
 
     @property
     def history_(self) -> Any:
-        """skorch's history of the training."""
+        """The history of the training, as skorch keeps it."""
         return self.net_.history
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -90,15 +90,18 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
 
         Parameters
         ----------
-        X : array, table or CSR matrix that `estimator` takes
+        X : array, table or CSR matrix
+            Rows that `estimator` takes.
         y : array of shape (n,)
+            Labels.
         **params
             Metadata such as `sample_weight`, for the estimator, the scorer and the splitter as they request it; needs
             scikit-learn's metadata routing.
 
         Returns
         -------
-        self
+        Self
+            The classifier, tuned.
 
         Raises
         ------
@@ -192,26 +195,64 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
         return scorer
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probabilities of `estimator_`, which offsets do not change, shape (n, K)."""
+        """Return the probabilities of `estimator_`, which offsets do not change.
+
+        Parameters
+        ----------
+        X : array, table or CSR matrix
+            Rows that `estimator` takes.
+
+        Returns
+        -------
+        array of shape (n, K)
+            Probabilities, columns in the order of `classes_`.
+        """
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return log p_c + offset_c, shape (n, K); for two classes that of `classes_[1]` less the other, shape (n,).
+        """Return log p_c + offset_c.
 
         `predict` is its sign or argmax, and each class ranks rows as its probability does.
+
+        Parameters
+        ----------
+        X : array, table or CSR matrix
+            Rows that `estimator` takes.
+
+        Returns
+        -------
+        array of shape (n, K), or (n,) for two classes
+            The scores; for two classes that of `classes_[1]` less the other.
         """
         check_is_fitted(self)
         scores = log_of(self.estimator_.predict_proba(X)) + self.class_offsets_
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the label of the greatest log p_c + offset_c, shape (n,)."""
+        """Return the label of the greatest log p_c + offset_c.
+
+        Parameters
+        ----------
+        X : array, table or CSR matrix
+            Rows that `estimator` takes.
+
+        Returns
+        -------
+        array of shape (n,)
+            Labels.
+        """
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return where metadata goes: to the estimator's `fit`, the splitter's `split` and the scorer."""
+        """Return where metadata goes: to the estimator's `fit`, the splitter's `split` and the scorer.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing, for scikit-learn.
+        """
         return (
             MetadataRouter(owner=self)
             .add(estimator=self.estimator, method_mapping=MethodMapping().add(callee="fit", caller="fit"))

@@ -39,17 +39,28 @@ class FocalLoss(LossByClass):
         Weights of the classes, which `probabilities` undoes; a float, for two classes, is that of code 1, and 1 - alpha
         that of code 0. `class_weight` is the remedy that knows about sampling.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    `probabilities` is its inverse: p_c proportional to q_c / (alpha_c phi(q_c)), q being the softmax of the logits and
+    phi(q) = (1 - q)^gamma - gamma (1 - q)^(gamma - 1) q log q.
+
+    References
+    ----------
+    Lin, Goyal, Girshick, He, Dollar. Focal Loss for Dense Object Detection. ICCV 2017. The inverse: Charoenphakdee,
+    Vongkulbhisal, Chairatanakul, Sugiyama. On Focal Loss for Class-Posterior Probability Estimation. CVPR 2021.
 
     Examples
     --------
     >>> loss = FocalLoss(gamma=2.0)(torch.zeros(1, 2), torch.tensor([1]))  # (1 - 1/2)^2 log 2
     >>> round(loss.item(), 4)
     0.1733
-
-    References
-    ----------
-    Lin, Goyal, Girshick, He, Dollar. Focal Loss for Dense Object Detection. ICCV 2017. The inverse: Charoenphakdee,
-    Vongkulbhisal, Chairatanakul, Sugiyama. On Focal Loss for Class-Posterior Probability Estimation. CVPR 2021.
     """
 
     alpha: torch.Tensor | None
@@ -125,23 +136,35 @@ class AsymmetricLoss(RowLoss):
     class_counts : array of shape (K,), default=None
         Tells which of two classes is the rarer; None takes code 1.
     gamma_positive : float >= 0, default=0.0
+        Focus of the positive side.
     gamma_negative : float >= 0, default=4.0
-        With both at 0 (and clip at 0), binary cross-entropy.
+        Focus of the negative side. With both at 0 (and clip at 0), binary cross-entropy.
     clip : float in [0, 1), default=0.0
         Probability by which negatives are shifted down, so that easy ones drop out; 0.05 in the paper. Above 0 many
         probabilities share one least loss, so that none can be told from the logits and `probabilities` raises.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    With f the log-odds of a class and p = sigmoid(f), the loss is -(1 - p)^gamma_positive log p where the class is the
+    true one, and else -s^gamma_negative log(1 - s), s = max(p - clip, 0).
+
+    References
+    ----------
+    Ridnik, Ben-Baruch, Zamir, Noy, Friedman, Protter, Zelnik-Manor. Asymmetric Loss for Multi-Label Classification.
+    ICCV 2021.
 
     Examples
     --------
     >>> loss = AsymmetricLoss(gamma_negative=1.0)(torch.zeros(1), torch.tensor([0]))  # (1/2) log 2
     >>> round(loss.item(), 4)
     0.3466
-
-    References
-    ----------
-    Ridnik, Ben-Baruch, Zamir, Noy, Friedman, Protter, Zelnik-Manor. Asymmetric Loss for Multi-Label Classification.
-    ICCV 2021.
     """
 
     def __init__(

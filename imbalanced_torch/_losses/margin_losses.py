@@ -31,22 +31,32 @@ class LogitAdjustedLoss(LossByClass):
 
     Parameters
     ----------
-    class_counts : array of shape (K,)
-        Rows of each class; the estimator passes those that are sampled.
+    class_counts : array of shape (K,), default=None
+        Rows of each class, which the loss needs; the estimator passes those that are sampled.
     tau : float, default=1.0
         0 is cross-entropy.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    The loss is -log softmax(f + tau log prior)_y, f being the logits. `probabilities` is softmax(f + tau log prior).
+
+    References
+    ----------
+    Menon, Jayasumana, Rawat, Jain, Veit, Kumar. Long-tail Learning via Logit Adjustment. ICLR 2021. Ren, Yu, Sheng, Ma,
+    Zhao, Yi, Li. Balanced Meta-Softmax for Long-Tailed Visual Recognition. NeurIPS 2020.
 
     Examples
     --------
     >>> loss = LogitAdjustedLoss([90, 10])(torch.zeros(1, 2), torch.tensor([1]))  # -log .1
     >>> round(loss.item(), 4)
     2.3026
-
-    References
-    ----------
-    Menon, Jayasumana, Rawat, Jain, Veit, Kumar. Long-tail Learning via Logit Adjustment. ICLR 2021. Ren, Yu, Sheng, Ma,
-    Zhao, Yi, Li. Balanced Meta-Softmax for Long-Tailed Visual Recognition. NeurIPS 2020.
     """
 
     def __init__(self, class_counts: Any = None, tau: float = 1.0, reduction: str = "mean") -> None:
@@ -54,7 +64,18 @@ class LogitAdjustedLoss(LossByClass):
         self.tau = finite_number("tau", tau)
 
     def adjustment(self, like: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the logits, shape (K,); the greatest is 0."""
+        """Return what is added to the logits.
+
+        Parameters
+        ----------
+        like : tensor of shape (n, K)
+            Logits, whose dtype and device are taken.
+
+        Returns
+        -------
+        tensor of shape (K,)
+            The adjustment of each class; the greatest is 0.
+        """
         return log_weighed(self.tau, self._log_shares(like)).to(like)
 
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
@@ -72,24 +93,36 @@ class LDAMLoss(LossByClass):
 
     Parameters
     ----------
-    class_counts : array of shape (K,)
-        Rows of each class; the estimator passes those that are sampled. Margins are proportional to n_c^-1/4.
+    class_counts : array of shape (K,), default=None
+        Rows of each class, which the loss needs; the estimator passes those that are sampled.
+        Margins are proportional to n_c^-1/4.
     max_margin : float >= 0, default=0.5
         Margin of the rarest class.
     scale : float > 0, default=1.0
         1.0 suits logits of any size. The paper takes 30 for logits that are cosines, in [-1, 1].
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    The loss is -log of the softmax of scale (f - margin_y at y), f being the logits, and margin_c = max_margin (n_c /
+    n_min)^-1/4. With q = softmax(scale f), `probabilities` is proportional to q_c (1 - q_c (1 - e^(-scale margin_c))).
+
+    References
+    ----------
+    Cao, Wei, Gaidon, Arechiga, Ma. Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS
+    2019.
 
     Examples
     --------
     >>> loss = LDAMLoss([160, 10], max_margin=1.0)(torch.zeros(2, 2), torch.tensor([0, 1]))
     >>> round(loss.item(), 4)  # margins .5 and 1: the mean of log(1 + e^.5) and log(1 + e)
     1.1437
-
-    References
-    ----------
-    Cao, Wei, Gaidon, Arechiga, Ma. Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS
-    2019.
     """
 
     def __init__(
@@ -148,24 +181,36 @@ class VSLoss(LossByClass):
 
     Parameters
     ----------
-    class_counts : array of shape (K,)
-        Rows of each class; the estimator passes those that are sampled.
+    class_counts : array of shape (K,), default=None
+        Rows of each class, which the loss needs; the estimator passes those that are sampled.
     gamma : float >= 0, default=0.15
+        Power of n_c / n_max by which logits are scaled. The default is the paper's for CIFAR-10.
     tau : float, default=1.25
-        Both defaults are the paper's for CIFAR-10.
+        Factor of the log prior. The default is the paper's for CIFAR-10.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
 
-    Examples
-    --------
-    >>> loss = VSLoss([75, 25], gamma=0.0, tau=1.0)(torch.zeros(1, 2), torch.tensor([1]))  # -log .25
-    >>> round(loss.item(), 4)
-    1.3863
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    For more than two classes the loss is -log softmax(Delta f + tau log prior)_y, f being the logits and Delta_c =
+    (n_c / n_max)^gamma.
 
     References
     ----------
     Kini, Paraskevas, Oymak, Thrampoulidis. Label-Imbalanced and Group-Sensitive Classification under
     Overparameterization. NeurIPS 2021. CDT: Ye, Chen, Zhan, Chao. Identifying and Compensating for Feature Deviation in
     Imbalanced Deep Learning. 2020.
+
+    Examples
+    --------
+    >>> loss = VSLoss([75, 25], gamma=0.0, tau=1.0)(torch.zeros(1, 2), torch.tensor([1]))  # -log .25
+    >>> round(loss.item(), 4)
+    1.3863
     """
 
     def __init__(
@@ -179,7 +224,18 @@ class VSLoss(LossByClass):
         return log_weighed(self.gamma, self._counts(like).log()).to(like)
 
     def adjustment(self, like: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the scaled logits, shape (K,); the greatest is 0."""
+        """Return what is added to the scaled logits.
+
+        Parameters
+        ----------
+        like : tensor of shape (n, K)
+            Logits, whose dtype and device are taken.
+
+        Returns
+        -------
+        tensor of shape (K,)
+            The adjustment of each class; the greatest is 0.
+        """
         return log_weighed(self.tau, self._log_shares(like)).to(like)
 
     def _binary(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,6 +33,12 @@ class RowLoss(nn.Module, ABC):
     class_counts : array of shape (K,), default=None
         Rows of each class, where the loss needs them; may hold fractions. A class of 0 counts as one row.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
     """
 
     class_counts: torch.Tensor | None
@@ -60,7 +66,8 @@ class RowLoss(nn.Module, ABC):
 
         Returns
         -------
-        scalar, or tensor of shape (n,) if reduction="none"
+        tensor
+            A scalar, or the losses of the rows, shape (n,), if reduction="none".
 
         Raises
         ------
@@ -74,25 +81,70 @@ class RowLoss(nn.Module, ABC):
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the class probabilities whose loss these logits minimise, shape (n, K)."""
+        """Return the class probabilities whose loss these logits minimise.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n,), (n, 1) or (n, K)
+            One logit f, for two classes, is the two logits (0, f).
+
+        Returns
+        -------
+        tensor of shape (n, K)
+            Probabilities in the order of codes.
+        """
         return self.log_probabilities(logits).exp()
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return their logarithm, shape (n, K)."""
+        """Return the logarithm of `probabilities`.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n,), (n, 1) or (n, K)
+            One logit f, for two classes, is the two logits (0, f).
+
+        Returns
+        -------
+        tensor of shape (n, K)
+            Log probabilities in the order of codes.
+        """
         return log_softmax(finite(self.scores(every_logit(logits))))
 
     def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
-        """Return sum_c p_c loss_c, shape (n,), for logits and class probabilities of shape (n, K)."""
+        """Return sum_c p_c loss_c, the loss for targets that are class probabilities.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n, K)
+            One logit for each class.
+        proba : tensor of shape (n, K)
+            Class probabilities.
+
+        Returns
+        -------
+        tensor of shape (n,)
+            The expected loss of each row.
+        """
         codes = torch.arange(logits.shape[1], device=logits.device)
         return torch.stack(
             [p * self.row_losses(logits, code.expand(len(logits))) for p, code in zip(proba.T, codes, strict=True)]
         ).sum(dim=0)
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
-        """Return the logits, shape (K,), of least loss where nothing is known but the class prior.
+        """Return the logits of least loss where nothing is known but the class prior.
 
         Here they are sought by descent from the log prior, which takes all K x K losses at each step. With more than
         256 classes that would cost more than training, and the log prior itself is returned.
+
+        Parameters
+        ----------
+        log_prior : tensor of shape (K,)
+            Logarithm of the class prior.
+
+        Returns
+        -------
+        tensor of shape (K,)
+            The logits that training starts at.
         """
         if len(log_prior) > _DENSE:
             return log_prior
@@ -113,11 +165,35 @@ class RowLoss(nn.Module, ABC):
 
     @abstractmethod
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Return the losses, shape (n,), for logits of shape (n, K)."""
+        """Return the losses of rows.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n, K)
+            One logit for each class.
+        codes : tensor of shape (n,)
+            Class codes 0..K-1.
+
+        Returns
+        -------
+        tensor of shape (n,)
+            The loss of each row.
+        """
 
     @abstractmethod
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return log probabilities up to a constant in each row, shape (n, K), for logits of shape (n, K)."""
+        """Return log probabilities up to a constant in each row.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n, K)
+            One logit for each class.
+
+        Returns
+        -------
+        tensor of shape (n, K)
+            Log probabilities up to a constant.
+        """
 
     @property
     def exact(self) -> bool:
@@ -146,7 +222,18 @@ class LossByClass(RowLoss):
 
     @abstractmethod
     def class_losses(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the loss of each row for each class that might be true, shape (n, K), for logits of shape (n, K)."""
+        """Return the loss of each row for each class that might be true.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n, K)
+            One logit for each class.
+
+        Returns
+        -------
+        tensor of shape (n, K)
+            Losses, true classes in columns.
+        """
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         return of_true_class(self.class_losses(logits), codes)

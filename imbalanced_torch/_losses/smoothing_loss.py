@@ -19,15 +19,27 @@ class LabelSmoothingLoss(LossByClass):
     smoothing : float in [0, 1), default=0.1
         0 is cross-entropy.
     reduction : "mean", "sum" or "none", default="mean"
+        What is made of the losses of a batch; "none" returns one for each row.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+
+    Notes
+    -----
+    The loss is -sum_c t_c log q_c, q being the softmax of the logits, t_y = 1 - smoothing + smoothing / K and t_c =
+    smoothing / K for the others. `probabilities` is (q_c - smoothing / K) / (1 - smoothing), at least 1e-6, made to sum
+    to 1.
+
+    References
+    ----------
+    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna. Rethinking the Inception Architecture for Computer Vision. CVPR 2016.
 
     Examples
     --------
     >>> LabelSmoothingLoss(0.2).probabilities(torch.tensor([[0.9, 0.1]]).log())  # (.9 - .1) / .8
     tensor([[1.0000e+00, 1.0000e-06]])
-
-    References
-    ----------
-    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna. Rethinking the Inception Architecture for Computer Vision. CVPR 2016.
     """
 
     def __init__(self, smoothing: float = 0.1, reduction: str = "mean") -> None:

@@ -89,7 +89,18 @@ class InitializedNet(SavedAsOneUnit):
                 )
 
     def given(self, prefix: str) -> dict[str, Any]:
-        """Return the parameters that were given for a part of the net, by their whole names."""
+        """Return the parameters that were given for a part of the net, by their whole names.
+
+        Parameters
+        ----------
+        prefix : str
+            The part, such as "module".
+
+        Returns
+        -------
+        dict
+            The values by name.
+        """
         inferred = {f"module__{name}" for name in self.inferred or {}}
         return {
             name: vars(self)[name] for name in vars(self) if name.startswith(f"{prefix}__") and name not in inferred
@@ -133,7 +144,20 @@ class InitializedNet(SavedAsOneUnit):
             self.example = None
 
     def listeners(self, method: str, users: bool = False) -> list[Any]:
-        """Return the callbacks that define something for an event; with `users`, of those that the user brought."""
+        """Return the callbacks that define something for an event; with `users`, of those that the user brought.
+
+        Parameters
+        ----------
+        method : str
+            The event, such as "on_batch_end".
+        users : bool, default=False
+            Whether to leave out those that the net brings.
+
+        Returns
+        -------
+        list of Callback
+            The callbacks in their order.
+        """
         idle = getattr(Callback, method)
         ours = {name for name, _ in self.get_default_callbacks()} if users else ()
         return [cb for name, cb in self.callbacks_ if name not in ours and getattr(type(cb), method, None) is not idle]
@@ -156,7 +180,18 @@ class InitializedNet(SavedAsOneUnit):
         return "weight_decay" in parameters and bool(parameters["weight_decay"].default)
 
     def made_with(self, part: str) -> str:
-        """Return a sentence on the parameters that were given for a part of the net, or nothing."""
+        """Return a sentence on the parameters that were given for a part of the net, or nothing.
+
+        Parameters
+        ----------
+        part : str
+            The part, such as "optimizer".
+
+        Returns
+        -------
+        str
+            The sentence, with a space before it.
+        """
         values = [f"{name}={listed(value)}" for name, value in self.given(part).items()]
         return f" The {part} was made with {', '.join(values)}." if values else ""
 

@@ -87,10 +87,16 @@ class MLP(nn.Module):
     hidden_sizes : sequence of int, default=(64, 64)
         Units of each hidden layer; empty for a linear model.
     activation : type of torch.nn.Module, default=torch.nn.ReLU
+        Made anew after each hidden layer.
     dropout : float in [0, 1), default=0.0
         Share of units dropped after each hidden layer in training.
     seed : int or None, default=None
         Seeds the initial weights; None draws them from torch's global generator.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not what it must be.
 
     Examples
     --------
@@ -126,7 +132,18 @@ class MLP(nn.Module):
         return self.output.bias
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape (n, n_outputs) for rows of shape (n, ...)."""
+        """Return logits of rows.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, ...)
+            A batch of rows.
+
+        Returns
+        -------
+        tensor of shape (n, n_outputs)
+            The logits.
+        """
         return self.output(self.hidden(X.flatten(1) if X.ndim > 2 else X))
 
 

@@ -60,7 +60,7 @@ class ImbalancedNet(InitializedNet):
 
     Parameters
     ----------
-    *args, **kwargs
+    *args
         As for skorch.NeuralNet; the criterion is a `WeightedCriterion`.
     classes : array of shape (K,)
         Labels in the order of codes: scoring callbacks see them.
@@ -75,8 +75,10 @@ class ImbalancedNet(InitializedNet):
         error where the module can't take them.
     start_prior : array of shape (K,) or None, default=None
         The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
-    inferred : mapping from str to int, default={}
-        Parameters of the module that nobody has set: errors do not name them as the user's.
+    inferred : mapping from str to int or None, default=None
+        Parameters of the module that the user has not set: errors do not name them as the user's.
+    **kwargs
+        As for skorch.NeuralNet.
 
     Attributes
     ----------
@@ -106,7 +108,28 @@ class ImbalancedNet(InitializedNet):
         seed: int,
         early_stopping: EarlyStopping | None = None,
     ) -> ImbalancedNet:
-        """Train for some epochs, each as `plan.epoch(i)` says; the seed is that of the default module's masks."""
+        """Train for some epochs, each as `plan.epoch(i)` says.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows.
+        validation : Rows or None
+            Rows that are held out.
+        plan : TrainingPlan
+            What each epoch is trained with.
+        epochs : int
+            How many.
+        seed : int
+            That of the default module's masks.
+        early_stopping : EarlyStopping or None, default=None
+            The callback that stops training.
+
+        Returns
+        -------
+        ImbalancedNet
+            The net itself.
+        """
         self.run_ = TrainingRun(rows, validation, plan)
         self.max_epochs, self.best_epoch_ = epochs, None
         stopping = [] if early_stopping is None else [("stop_at_the_best_epoch", early_stopping)]
@@ -156,6 +179,7 @@ class ImbalancedNet(InitializedNet):
             ) from error
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Let the loss and the probabilities be as the plan says for this epoch."""
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.epoch_is_whole_ = False
         if self.run_ is None:
@@ -172,14 +196,26 @@ class ImbalancedNet(InitializedNet):
         self.learned_under(epoch.priors)
 
     def learned_under(self, priors: ClassPriors) -> None:
-        """Take over the class priors that the net learns, or has learned, under."""
+        """Take over the class priors that the net learns, or has learned, under.
+
+        Parameters
+        ----------
+        priors : ClassPriors
+            Those of an epoch or of a file.
+        """
         self.priors_ = priors
         self.criterion_.set_classes(priors.class_weight, priors.counts_seen)
         if hasattr(self, "prediction_"):
             self.prediction_ = replace(self.prediction_, effective_prior=priors.effective_prior)
 
     def predict_with(self, prediction: Prediction) -> None:
-        """Let `predict_proba` and `predict` make this of logits."""
+        """Let `predict_proba` and `predict` make this of logits.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            The estimator's `prior_correction` and `decision`, resolved.
+        """
         self.prediction_ = prediction
 
     def _retrain_head(self, epoch: Epoch) -> None:
@@ -253,7 +289,18 @@ class ImbalancedNet(InitializedNet):
         return self.criterion_(unpack_logits(y_pred), codes, self.scaled(sample_weight) if training else sample_weight)
 
     def scaled(self, sample_weight: torch.Tensor | None) -> torch.Tensor | None:
-        """Return a batch's sample weights, of mean 1 over what the loss sees in training."""
+        """Return a batch's sample weights, of mean 1 over what the loss sees in training.
+
+        Parameters
+        ----------
+        sample_weight : tensor of shape (n,) or None
+            Weights of the rows.
+
+        Returns
+        -------
+        tensor of shape (n,) or None
+            The weights, scaled.
+        """
         if sample_weight is None or self.priors_ is None:
             return sample_weight
         return sample_weight * self.priors_.weight_scale
@@ -284,6 +331,7 @@ class ImbalancedNet(InitializedNet):
         return step
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Raise if the epoch had no batch, or if its losses are not finite."""
         self.epoch_is_whole_ = True
         losses = [batch["train_loss"] for batch in self.history[-1]["batches"] if "train_loss" in batch]
         if self.history[-1].get("train_batch_count") == 0:
@@ -299,6 +347,7 @@ class ImbalancedNet(InitializedNet):
         self._check_finite(losses, dataset_train, with_parameters=dataset_valid is not None)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Raise if the parameters of the module are not finite."""
         self._check_finite([], X, with_parameters=True)
 
     def _check_finite(self, losses: list[float], rows: Any, with_parameters: bool) -> None:
@@ -332,7 +381,18 @@ class ImbalancedNet(InitializedNet):
         return Rows(X, codes=y, dtype=self.dtype)
 
     def loader_parameters(self, training: bool) -> dict[str, Any]:
-        """Return what the user set for a loader; a collate function for training serves wherever there is no other."""
+        """Return what the user set for a loader; a collate function for training serves wherever there is no other.
+
+        Parameters
+        ----------
+        training : bool
+            Whether it loads rows to train on.
+
+        Returns
+        -------
+        dict
+            The parameters by name.
+        """
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         if not training and self.collate_for_prediction is not None:
             kwargs["collate_fn"] = self.collate_for_prediction
@@ -357,6 +417,16 @@ class ImbalancedNet(InitializedNet):
         """Return the module's logits for rows, on the CPU, in evaluation mode.
 
         They go through `forward` where a derived net or the user says how: by an iterator, its parameters, or a method.
+
+        Parameters
+        ----------
+        rows : Rows
+            Rows to predict.
+
+        Returns
+        -------
+        tensor of shape (n,), (n, 1) or (n, K)
+            What the module returns.
         """
         names = " ".join(vars(self))  # searched in one, for a row alone is predicted in microseconds
         loaded = "iterator_valid__" in names or "iterator_train__collate_fn" in names
@@ -383,7 +453,13 @@ class ImbalancedNet(InitializedNet):
     # Going on
 
     def copied(self) -> ImbalancedNet:
-        """Return a net that trains on from here, and leaves this one as it is."""
+        """Return a net that trains on from here, and leaves this one as it is.
+
+        Returns
+        -------
+        ImbalancedNet
+            The copy.
+        """
         memo: dict[int, Any] = {}
         new: Any = object.__new__(type(self))
         for name, value in vars(self).items():
@@ -399,8 +475,14 @@ class ImbalancedNet(InitializedNet):
         Parameters
         ----------
         settings : mapping
-            skorch's parameters: `batch_size`, `verbose`, `lr`, `iterator_train`, `iterator_train__*` and so on.
-        callbacks : list, "disable" or None, or ... to keep those that there are
+            Parameters of skorch: `batch_size`, `verbose`, `lr`, `iterator_train`, `iterator_train__*` and so on.
+        callbacks : list, "disable", None or Ellipsis
+            The callbacks from now on; Ellipsis keeps those that there are.
+
+        Returns
+        -------
+        ImbalancedNet
+            The copy.
         """
         new: Any = self.copied()
         if callbacks is not ...:

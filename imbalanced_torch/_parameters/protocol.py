@@ -44,6 +44,16 @@ class KeywordParameters(BaseEstimator):
         """Return the parameters by name, with those of the net's parts that were set.
 
         Of a derived class whose constructor passes **kwargs on these are its own and those of this class.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of objects too, such as `sampling__ratio`.
+
+        Returns
+        -------
+        dict
+            The values by name.
         """
         named = self._named()
         params = {**(self._kwargs if self._takes_keywords() else {}), **named}
@@ -103,16 +113,49 @@ class KeywordParameters(BaseEstimator):
         return copied_self
 
     def with_parameters(self, name: str) -> Any:
-        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`."""
+        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`.
+
+        Parameters
+        ----------
+        name : str
+            The hyperparameter.
+
+        Returns
+        -------
+        object
+            The value, or a copy that has its parameters set.
+        """
         value, own = getattr(self, name), self.part(name)
         return copy.deepcopy(value).set_params(**own) if own else value
 
     def number(self, name: str) -> Any:
-        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8."""
+        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8.
+
+        Parameters
+        ----------
+        name : str
+            The parameter.
+
+        Returns
+        -------
+        object
+            The number; what is none comes as it is.
+        """
         return plain(getattr(self, name))
 
     def part(self, prefix: str) -> dict[str, Any]:
-        """Return the parameters that were set for one part of the net."""
+        """Return the parameters that were set for one part of the net.
+
+        Parameters
+        ----------
+        prefix : str
+            The part, such as "module".
+
+        Returns
+        -------
+        dict
+            The values by name, without the prefix.
+        """
         return {
             name.removeprefix(prefix + "__"): plain(value)
             for name, value in self._kwargs.items()

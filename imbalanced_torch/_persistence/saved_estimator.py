@@ -32,12 +32,17 @@ class SavesParams(Versioned):
 
         Parameters
         ----------
+        *args
+            The parameters below by position.
+        **kwargs
+            The parameters below by name, and `f_*` for other modules of the net.
+
+        Other Parameters
+        ----------------
         f_params, f_optimizer, f_criterion, f_history : path or file open for writing, default=None
             As in skorch; `f_criterion` is needed for a criterion with parameters of its own.
         use_safetensors : bool, default=False
             Whether to write safetensors, which hold tensors alone and so no optimizer.
-        **kwargs
-            `f_*` for other modules of the net.
 
         Raises
         ------
@@ -58,14 +63,19 @@ class SavesParams(Versioned):
 
         Parameters
         ----------
+        *args
+            The parameters below by position.
+        **kwargs
+            The parameters below by name, and `f_*` for other modules of the net.
+
+        Other Parameters
+        ----------------
         f_params, f_optimizer, f_criterion, f_history : path or file open for reading, default=None
             Of one call of `save_params`, all or some. Files that skorch wrote are not checked for classes and priors.
         checkpoint : skorch's Checkpoint, default=None
             Names the files that are not given.
         use_safetensors : bool, default=False
             Whether the files are safetensors.
-        **kwargs
-            `f_*` for other modules of the net.
 
         Raises
         ------

@@ -102,6 +102,7 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
     tol : float, default=1e-8
         Iterations end when no share changes by more.
     max_iter : int, default=10_000
+        Iterations at most.
 
     Returns
     -------
@@ -119,17 +120,22 @@ def estimate_prior(proba: Any, prior: Any, *, tol: float = 1e-8, max_iter: int =
     UserWarning
         If the iterations have not converged.
 
+    Notes
+    -----
+    Expectation and maximisation in turn: pi_c becomes the mean over the rows of p_c pi_c / prior_c, made to sum to 1
+    in each row, until pi no longer changes.
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
+    Computation 14 (2002).
+
     Examples
     --------
     >>> import numpy as np
     >>> proba = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     >>> estimate_prior(proba, [0.5, 0.5])
     array([0.75, 0.25])
-
-    References
-    ----------
-    Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
-    Computation 14 (2002).
     """
     try:
         rows, start = np.asarray(proba, dtype=float), np.asarray(prior, dtype=float)

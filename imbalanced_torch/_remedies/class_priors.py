@@ -12,26 +12,58 @@ class ClassPriors:
     """Class counts from the data to the loss, each of shape (K,), and the class priors that follow from them.
 
     `+` adds up the calls of `partial_fit`; the class weights of a sum are those of its second part.
+
+    Parameters
+    ----------
+    population : array of shape (K,)
+        Sample weight of each class in the training rows.
+    drawn : array of shape (K,)
+        Rows that the sampler draws in an epoch.
+    seen : array of shape (K,)
+        Drawn rows times the mean sample weight in the class: what the loss sees before class weights.
+    class_weight : array of shape (K,)
+        Weights in the loss, of mean 1 over what it sees.
+    n_rows : int
+        Training rows.
+    draw_is_known : bool, default=True
+        Whether the rows come as the sampler says; a sampler of the user's leaves it unknown which come.
+
+    Notes
+    -----
+    The prior that the net learns under is q_c, proportional to seen_c class_weight_c.
     """
 
-    #: Sample weight of each class in the training rows.
     population: np.ndarray
-    #: Rows that the sampler draws in an epoch.
     drawn: np.ndarray
-    #: Drawn rows times the mean sample weight in the class: what the loss sees before class weights.
     seen: np.ndarray
-    #: Weights in the loss, of mean 1 over what it sees.
     class_weight: np.ndarray
-    #: Training rows.
     n_rows: int
-    #: Whether the rows come as the sampler says; a sampler of the user's leaves it unknown which come.
     draw_is_known: bool = True
 
     @classmethod
     def of(
         cls, counts: np.ndarray, weight_sums: np.ndarray, shares: np.ndarray, n_drawn: int, draw_is_known: bool = True
     ) -> ClassPriors:
-        """Make them from row counts, sums of sample weights, the sampler's class shares and the rows that it draws."""
+        """Make them from what the data and the sampler bring.
+
+        Parameters
+        ----------
+        counts : array of shape (K,)
+            Training rows.
+        weight_sums : array of shape (K,)
+            Sums of their sample weights.
+        shares : array of shape (K,)
+            Class shares under the sampler.
+        n_drawn : int
+            Rows that the sampler draws in an epoch.
+        draw_is_known : bool, default=True
+            Whether the rows come as the sampler says.
+
+        Returns
+        -------
+        ClassPriors
+            With class weights of 1.
+        """
         drawn = n_drawn * shares
         mean_weight = np.divide(weight_sums, counts, out=np.zeros(len(counts)), where=counts > 0)
         return cls(weight_sums, drawn, drawn * mean_weight, np.ones(len(counts)), int(counts.sum()), draw_is_known)
@@ -73,7 +105,7 @@ class ClassPriors:
 
     @property
     def effective_prior(self) -> np.ndarray:
-        """q_c, proportional to sampled share x mean sample weight x class weight; NaN where it is not known."""
+        """Shares q_c, proportional to sampled share x mean sample weight x class weight; NaN where it is not known."""
         weighted = self.seen * self.class_weight
         return self._if_known(weighted / weighted.sum())
 

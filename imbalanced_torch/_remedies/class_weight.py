@@ -45,15 +45,15 @@ class EffectiveNumber(BaseEstimator):
     ValueError
         When called: if beta is outside [0, 1), or is None and the rows' weights sum to less than 1.
 
+    References
+    ----------
+    Cui, Jia, Lin, Song, Belongie. Class-Balanced Loss Based on Effective Number of Samples. CVPR 2019.
+
     Examples
     --------
     >>> import numpy as np
     >>> EffectiveNumber(beta=0.0)(np.array([90.0, 10.0]))
     array([1., 1.])
-
-    References
-    ----------
-    Cui, Jia, Lin, Song, Belongie. Class-Balanced Loss Based on Effective Number of Samples. CVPR 2019.
     """
 
     beta: float | None = None

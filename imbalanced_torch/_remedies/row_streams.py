@@ -41,7 +41,15 @@ def _joined(parts: list[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
 
 
 class Cycle:
-    """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round."""
+    """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round.
+
+    Parameters
+    ----------
+    rows : tensor of shape (m,)
+        Positions of rows.
+    generator : torch.Generator
+        Shuffles them.
+    """
 
     def __init__(self, rows: torch.Tensor, generator: torch.Generator) -> None:
         self.rows = rows
@@ -49,7 +57,18 @@ class Cycle:
         self.left = rows[:0]
 
     def take(self, n: int) -> torch.Tensor:
-        """Return the next n rows; up to len(rows) of them never hold a row twice."""
+        """Return the next n rows; up to len(rows) of them never hold a row twice.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        tensor of shape (n,)
+            Rows, in the dtype that they have.
+        """
         parts = []
         while n > 0:
             if not len(self.left):
@@ -69,7 +88,17 @@ class Cycle:
 
 
 class RowsByClass:
-    """Row positions sorted by class: `order[starts[c] : starts[c] + counts[c]]` are the rows of class c."""
+    """Row positions sorted by class: `order[starts[c] : starts[c] + counts[c]]` are the rows of class c.
+
+    Parameters
+    ----------
+    codes : array of shape (n,)
+        Class codes of the training rows.
+    n_classes : int
+        How many classes there are, with rows or without.
+    generator : torch.Generator
+        What the streams over these rows draw from.
+    """
 
     def __init__(self, codes: np.ndarray, n_classes: int, generator: torch.Generator) -> None:
         self.codes = codes
@@ -82,7 +111,8 @@ class RowsByClass:
 
     @cached_property
     def order(self) -> torch.Tensor:
-        """int32 where that can count the rows, else int64; sorted in parts, so that nothing else is as large."""
+        """Positions sorted by class: int32 where that can count the rows, else int64."""
+        # They are sorted in parts, so that nothing else is as large.
         order = torch.empty(len(self), dtype=position_dtype(len(self)))
         places, ends = order.numpy(), self.starts.copy()
         for start in range(0, len(self), _AT_ONCE):
@@ -99,9 +129,28 @@ class RowsByClass:
         return order
 
     def of(self, code: int) -> torch.Tensor:
+        """Return the rows of a class.
+
+        Parameters
+        ----------
+        code : int
+            The class.
+
+        Returns
+        -------
+        tensor of shape (n_c,)
+            Positions, in ascending order.
+        """
         return self.order[self.starts[code] : self.starts[code] + self.counts[code]]
 
     def cycles(self) -> list[Cycle]:
+        """Return an endless cycle through the rows of each class.
+
+        Returns
+        -------
+        list of Cycle
+            In the order of codes; one without rows is empty.
+        """
         return [Cycle(self.of(code), self.generator) for code in range(len(self.counts))]
 
 
@@ -129,7 +178,18 @@ class RowStream(ABC):
 
     @abstractmethod
     def take(self, n: int) -> torch.Tensor:
-        """Return the positions of the next n rows, an int32 or int64 tensor of shape (n,)."""
+        """Return the positions of the next n rows.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        tensor of shape (n,)
+            Positions, as int32 or int64.
+        """
 
 
 class Natural(RowStream):
@@ -148,6 +208,13 @@ class Draws(RowStream):
     """Independent draws of a class by `shares`, each followed by one of its rows with equal probability.
 
     n independent draws of a class are a multinomial count of each class, in random order.
+
+    Parameters
+    ----------
+    shares : array of shape (K,)
+        Probability of each class.
+    rows : RowsByClass
+        The training rows.
     """
 
     #: Draws made at once: few enough to stay in the processor's cache, enough for many classes.
@@ -195,6 +262,13 @@ class Passes(RowStream):
 
     Below n_c rows come without replacement and in turn, so that all are seen over the epochs; above it every row
     comes at least once and the others are drawn with replacement.
+
+    Parameters
+    ----------
+    quotas : array of int, shape (K,)
+        Rows of each class in a pass.
+    rows : RowsByClass
+        The training rows.
     """
 
     def __init__(self, quotas: np.ndarray, rows: RowsByClass) -> None:

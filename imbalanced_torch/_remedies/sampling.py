@@ -22,7 +22,20 @@ class SamplingStrategy(BaseEstimator, ABC):
 
     @abstractmethod
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
-        """Return a stream over the training rows of one fit."""
+        """Return a stream over the training rows of one fit.
+
+        Parameters
+        ----------
+        rows : RowsByClass
+            The training rows.
+        batch_size : int
+            Rows in a batch, as the estimator has it.
+
+        Returns
+        -------
+        RowStream
+            The rows of all epochs, one after the other.
+        """
 
 
 @dataclass(repr=False)
@@ -49,7 +62,23 @@ class OverSampling(SamplingStrategy):
     ratio: float = 1.0
 
     def quotas(self, counts: np.ndarray) -> np.ndarray:
-        """Return the rows of each class in one epoch, shape (K,)."""
+        """Return the rows of each class in one epoch.
+
+        Parameters
+        ----------
+        counts : array of shape (K,)
+            Training rows of each class.
+
+        Returns
+        -------
+        array of shape (K,)
+            Rows, in the order of codes.
+
+        Raises
+        ------
+        ValueError
+            If `ratio` is outside (0, 1].
+        """
         return np.maximum(counts, ceil(_ratio(self.ratio) * counts.max() - 1e-9))
 
     def stream(self, rows: RowsByClass, batch_size: int) -> RowStream:
@@ -82,7 +111,23 @@ class UnderSampling(SamplingStrategy):
     ratio: float = 1.0
 
     def quotas(self, counts: np.ndarray) -> np.ndarray:
-        """Return the rows of each class in one epoch, shape (K,)."""
+        """Return the rows of each class in one epoch.
+
+        Parameters
+        ----------
+        counts : array of shape (K,)
+            Training rows of each class.
+
+        Returns
+        -------
+        array of shape (K,)
+            Rows, in the order of codes.
+
+        Raises
+        ------
+        ValueError
+            If `ratio` is outside (0, 1].
+        """
         with np.errstate(over="ignore"):
             most = counts[counts > 0].min() / _ratio(self.ratio)
         return np.minimum(counts, np.floor(most + 1e-9)).astype(np.int64)
@@ -120,7 +165,23 @@ class TemperedSampling(SamplingStrategy):
     replacement: bool = True
 
     def shares(self, counts: np.ndarray) -> np.ndarray:
-        """Return the probability of each class, shape (K,)."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        counts : array of shape (K,)
+            Training rows of each class.
+
+        Returns
+        -------
+        array of shape (K,)
+            Probabilities, in the order of codes.
+
+        Raises
+        ------
+        ValueError
+            If `power` is not finite, or n_c^power is beyond all numbers.
+        """
         power = number(self.power)
         if power is None or not isfinite(power):
             raise ValueError(f"power must be a finite number; it is {self.power!r}.")

@@ -20,10 +20,34 @@ class Schedule(BaseEstimator, ABC):
 
     @abstractmethod
     def strength(self, epoch: int, n_epochs: int) -> float:
-        """Return the strength of the remedies in an epoch, counted from 0."""
+        """Return the strength of the remedies in an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch, counted from 0.
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        float
+            The strength: 0 is the plain net, 1 the remedies in full.
+        """
 
     def first_to_keep(self, n_epochs: int) -> int:
-        """Return the first epoch whose weights early stopping may restore."""
+        """Return the first epoch whose weights early stopping may restore.
+
+        Parameters
+        ----------
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        int
+            The epoch, counted from 0.
+        """
         return 0
 
 
@@ -41,21 +65,37 @@ class DeferredSchedule(Schedule):
     ValueError
         In `fit`, if start is neither, or not below `max_epochs`.
 
-    Examples
-    --------
-    >>> [DeferredSchedule(start=0.5).strength(epoch, 4) for epoch in range(4)]
-    [0.0, 0.0, 1.0, 1.0]
-
     References
     ----------
     Cao, Wei, Gaidon, Arechiga, Ma. Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS
     2019.
+
+    Examples
+    --------
+    >>> [DeferredSchedule(start=0.5).strength(epoch, 4) for epoch in range(4)]
+    [0.0, 0.0, 1.0, 1.0]
     """
 
     start: float = 0.8
 
     def first_to_keep(self, n_epochs: int) -> int:
-        """Return the epoch of the switch, counted from 0."""
+        """Return the epoch of the switch.
+
+        Parameters
+        ----------
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        int
+            The epoch, counted from 0.
+
+        Raises
+        ------
+        ValueError
+            If `start` is not what it must be, or not below `n_epochs`.
+        """
         whole = isinstance(self.start, int | np.integer) and not isinstance(self.start, bool)
         share = isinstance(self.start, float | np.floating) and 0 < float(self.start) < 1
         if not (share or (whole and self.start >= 1)):
@@ -71,7 +111,20 @@ class DeferredSchedule(Schedule):
         return switch
 
     def strength(self, epoch: int, n_epochs: int) -> float:
-        """Return 0 before the switch and 1 from it on."""
+        """Return 0 before the switch and 1 from it on.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch, counted from 0.
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        float
+            The strength, 0 or 1.
+        """
         return float(epoch >= self.first_to_keep(n_epochs))
 
 
@@ -81,23 +134,47 @@ class ProgressiveSchedule(Schedule):
 
     Early stopping would cut this short, so it keeps the last epoch, the only one at full strength.
 
-    Examples
-    --------
-    >>> [ProgressiveSchedule().strength(epoch, 5) for epoch in range(5)]
-    [0.0, 0.25, 0.5, 0.75, 1.0]
-
     References
     ----------
     Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis. Decoupling Representation and Classifier for Long-Tailed
     Recognition. ICLR 2020.
+
+    Examples
+    --------
+    >>> [ProgressiveSchedule().strength(epoch, 5) for epoch in range(5)]
+    [0.0, 0.25, 0.5, 0.75, 1.0]
     """
 
     def strength(self, epoch: int, n_epochs: int) -> float:
-        """Return a strength that rises linearly from 0 in the first epoch to 1 in the last."""
+        """Return a strength that rises linearly from 0 in the first epoch to 1 in the last.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch, counted from 0.
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        float
+            The strength, in [0, 1].
+        """
         return epoch / (n_epochs - 1) if n_epochs > 1 else 1.0
 
     def first_to_keep(self, n_epochs: int) -> int:
-        """Return the last epoch, counted from 0."""
+        """Return the last epoch.
+
+        Parameters
+        ----------
+        n_epochs : int
+            Epochs of the fit: `max_epochs`.
+
+        Returns
+        -------
+        int
+            The epoch, counted from 0.
+        """
         return n_epochs - 1
 
 
@@ -113,10 +190,20 @@ class HeadRetraining(DeferredSchedule):
     start : float in (0, 1) or int >= 1, default=0.8
         When: a share of `max_epochs`, or a number of plain epochs before.
 
+    Raises
+    ------
+    ValueError
+        In `fit`, if start is not what it must be, or the last layer has no `reset_parameters`.
+
     References
     ----------
     Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis. Decoupling Representation and Classifier for Long-Tailed
     Recognition. ICLR 2020.
+
+    Examples
+    --------
+    >>> [HeadRetraining(start=1).strength(epoch, 3) for epoch in range(3)]
+    [0.0, 1.0, 1.0]
     """
 
     retrains_head = True
