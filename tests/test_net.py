@@ -327,7 +327,8 @@ def test_the_net_predicts_codes_from_plain_arrays(data):
     np.testing.assert_array_equal(fitted.classes_[fitted.net_.predict(X)], fitted.predict(X))
 
 
-def test_a_users_iterator_that_shuffles_by_the_loaders_generator_draws_another_order_in_each_epoch(data):
+@pytest.mark.parametrize("by_chunk", [False, True], ids=["fit", "partial_fit"])
+def test_a_users_iterator_that_shuffles_by_the_loaders_generator_draws_another_order_in_each_epoch(data, by_chunk):
     X, y = data
     orders = []
 
@@ -342,7 +343,11 @@ def test_a_users_iterator_that_shuffles_by_the_loaders_generator_draws_another_o
 
     module = Order(5, 1)
     for _ in range(2):
-        net(module, iterator_train=shuffled, iterator_train__batch_size=300).fit(X, y)
+        estimator = net(module, iterator_train=shuffled, iterator_train__batch_size=300)
+        for _ in range(4 if by_chunk else 0):
+            estimator.partial_fit(X, y, classes=[0, 1])
+        if not by_chunk:
+            estimator.fit(X, y)
     assert len(orders) == 8
     assert [sorted(order) for order in orders] == [sorted(X[:, 0].tolist())] * 8
     assert len(set(map(tuple, orders[:4]))) == 4
