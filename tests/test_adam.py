@@ -3,6 +3,7 @@
 import pytest
 import torch
 from skorch.callbacks import Callback
+from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -160,3 +161,41 @@ def test_a_learning_rate_set_between_epochs_acts(data):
     still = ImbalancedNetClassifier(max_epochs=3, random_state=0, callbacks=[Stop()]).fit(*data)
     for one, other in zip(once.module_.parameters(), still.module_.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"lr": torch.tensor(0.01)},
+        {"optimizer__foreach": True},
+        {"optimizer__foreach": False},
+        {"optimizer__fused": False},
+    ],
+    ids=["a tensor as lr", "foreach", "not foreach", "not fused"],
+)
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_optimizer_whose_step_the_user_chooses_is_not_fused(data, optimizer, parameters):
+    fitted = ImbalancedNetClassifier(optimizer=optimizer, max_epochs=1, random_state=0, **parameters).fit(*data)
+    assert [bool(group["fused"]) for group in fitted.net_.optimizer_.param_groups].count(True) == 0
+    assert step_of(fitted.net_.optimizer_) == fitted.net_.optimizer_.step
+
+
+def test_a_learning_rate_as_a_tensor_trains_as_the_number_does(data):
+    nets = [
+        ImbalancedNetClassifier(max_epochs=2, random_state=0, lr=lr, optimizer__fused=False).fit(*data)
+        for lr in (0.01, torch.tensor(0.01, dtype=torch.float64))
+    ]
+    assert_close_to_rounding(nets[0].predict_proba(data[0]), nets[1].predict_proba(data[0]))
+
+
+def test_a_differentiable_step_gets_torchs_own_answer_and_not_that_of_a_fused_one(data):
+    with pytest.raises(ValueError, match=r"optimizer__differentiable=True") as raised:
+        ImbalancedNetClassifier(max_epochs=1, optimizer__differentiable=True).fit(*data)
+    assert "fused" not in str(raised.value)
+
+
+def test_a_step_that_becomes_differentiable_is_the_optimizers_own():
+    optimizer = torch.optim.Adam(Plain().parameters(), fused=True)
+    assert isinstance(step_of(optimizer), FusedStep)
+    optimizer.param_groups[0]["differentiable"] = True
+    assert step_of(optimizer) == optimizer.step

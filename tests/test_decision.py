@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
+from imbalanced_torch._losses.weighted import resolve_criterion
 from imbalanced_torch._parameters.values import by_label
 from imbalanced_torch._prediction.decision import DECISIONS, resolve_decision
+from imbalanced_torch._prediction.prediction import resolve_prediction
 
 TWO, THREE = np.array(["fraud", "legit"]), np.array(["a", "b", "c"])
 COSTS = np.array([[0.0, 3.0, 1.0], [10.0, 0.0, 4.0], [2.0, 7.0, -1.0]])
@@ -24,10 +27,43 @@ def draw(k, n=500):
     return np.random.default_rng(0).dirichlet(np.ones(k), n)
 
 
-@pytest.mark.parametrize("word", DECISIONS)
-def test_every_word_takes_the_greatest_of_what_it_reads(word):
-    proba = draw(3)
-    assert chosen(word, proba, THREE) == THREE[proba.argmax(1)].tolist()
+#: What a net may have seen and says of one row: each way of reading it has its greatest in another class.
+LOGITS = torch.tensor([[2.0, 1.5, 0.0]])
+LEARNED_UNDER, WORKS_UNDER = np.array([0.25, 0.25, 0.5]), np.array([0.08, 0.9, 0.02])
+
+
+@pytest.mark.parametrize(("word", "label"), [("trained", "a"), ("argmax", "b"), ("balanced", "c")])
+def test_each_word_takes_the_greatest_of_what_it_reads(word, label):
+    """Logits are greatest for a, probabilities at the target prior for b, and p / prior for c."""
+
+    class Tilted(nn.CrossEntropyLoss):
+        """Its probabilities are not the softmax of its logits: the third class is more likely than it looks."""
+
+        def probabilities(self, logits):
+            return torch.softmax(logits + torch.tensor([0.0, 0.0, 3.0]), dim=1)
+
+    criterion = resolve_criterion(Tilted, 3, {})
+    prediction = resolve_prediction(
+        dict(zip("abc", WORKS_UNDER, strict=True)), word, criterion, LEARNED_UNDER, LEARNED_UNDER, THREE
+    )
+    proba = np.exp([2.0, 1.5, 3.0])
+    by_hand = {"a": LOGITS.numpy()[0], "b": proba * WORKS_UNDER / LEARNED_UNDER, "c": proba / LEARNED_UNDER}
+    assert THREE[by_hand[label].argmax()] == label
+    assert THREE[prediction.scores(LOGITS).argmax(dim=1).item()] == label
+    assert word in DECISIONS
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), {"trained": "default logits auto", "argmax": "MAP", "balanced": "prior"}.items()
+)
+def test_a_word_that_is_used_elsewhere_suggests_ours(ours, theirs):
+    for word in theirs.split():
+        with pytest.raises(ValueError) as raised:  # noqa: PT011
+            resolve_decision(word, TWO)
+        assert str(raised.value) == (
+            f"decision must be one of the words ['argmax', 'balanced', 'trained']; it is {word!r}. Did you mean "
+            f"{ours!r}?"
+        )
 
 
 def test_costs_choose_the_least_expected_cost():

@@ -72,7 +72,7 @@ WITH_PARAMETERS = [path for path in PATHS if _has_parameters(Validator._load_obj
 _KEYWORDS = {
     "ImbalancedNetClassifier": (
         *(f"{part}__*" for part in PREFIXES),
-        *sorted(net_parameters(ImbalancedNet) - {"inferred"}),  # which the estimator sets itself
+        *sorted(net_parameters(ImbalancedNet)),  # which the estimator sets itself
     ),
     "SavesParams.save_params": (*_FILES, "use_safetensors"),
     "SavesParams.load_params": (*_FILES, "checkpoint", "use_safetensors"),

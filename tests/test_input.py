@@ -837,3 +837,11 @@ def test_tensors_serve_under_the_array_api():
         probabilities = fitted.predict_proba(X)
         assert 0 <= fitted.score(X, y) <= 1
     np.testing.assert_array_equal(probabilities, fitted.predict_proba(NUMBERS))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "decision_function"])
+def test_an_array_after_a_table_warns_that_it_names_no_columns_as_scikit_learn_does(data, method):
+    X, y = data
+    fitted = net().fit(pd.DataFrame(X, columns=list("abcde")), y)
+    with pytest.warns(UserWarning, match="^X does not have valid feature names, but ImbalancedNetClassifier was"):
+        getattr(fitted, method)(X)

@@ -165,3 +165,13 @@ def test_nan_is_allowed_by_the_module_behind_a_partial_or_a_factory(data, module
     fitted = net(module).fit(X, y)
     assert np.isfinite(fitted.predict_proba(X)).all()
     assert fitted.__sklearn_tags__().input_tags.allow_nan
+
+
+def test_a_module_that_a_factory_returns_each_time_is_trained_in_a_copy(data):
+    shared = nn.Linear(5, 1)
+    before = {name: value.clone() for name, value in shared.state_dict().items()}
+    first, second = (net(lambda: shared, lr=0.1).fit(*data) for _ in range(2))
+    assert all(torch.equal(shared.state_dict()[name], value) for name, value in before.items())
+    assert first.module_ is not shared
+    assert not torch.equal(first.module_.weight, before["weight"])
+    assert torch.equal(first.module_.weight, second.module_.weight)

@@ -325,3 +325,62 @@ def test_the_net_predicts_codes_from_plain_arrays(data):
     fitted = net().fit(X, y)
     assert_close_to_rounding(fitted.net_.predict_proba(X), fitted.predict_proba(X))
     np.testing.assert_array_equal(fitted.classes_[fitted.net_.predict(X)], fitted.predict(X))
+
+
+@pytest.mark.parametrize("by_chunk", [False, True], ids=["fit", "partial_fit"])
+def test_a_users_iterator_that_shuffles_by_the_loaders_generator_draws_another_order_in_each_epoch(data, by_chunk):
+    X, y = data
+    orders = []
+
+    class Order(nn.Linear):
+        def forward(self, X):
+            if self.training:
+                orders.append(X[:, 0].tolist())
+            return super().forward(X)
+
+    def shuffled(dataset, batch_size, generator):
+        return DataLoader(dataset, batch_size=batch_size, shuffle=True, generator=generator)
+
+    module = Order(5, 1)
+    for _ in range(2):
+        estimator = net(module, iterator_train=shuffled, iterator_train__batch_size=300)
+        for _ in range(4 if by_chunk else 0):
+            estimator.partial_fit(X, y, classes=[0, 1])
+        if not by_chunk:
+            estimator.fit(X, y)
+    assert len(orders) == 8
+    assert [sorted(order) for order in orders] == [sorted(X[:, 0].tolist())] * 8
+    assert len(set(map(tuple, orders[:4]))) == 4
+    assert orders[4:] == orders[:4]  # of the same seed
+
+
+class Diary(cb.Callback):
+    """Writes into a list and a dict of its own, whichever depth they are at."""
+
+    def __init__(self):
+        self.losses = []
+        self.seen = {"epochs": []}
+
+    def on_epoch_end(self, net, **kwargs):
+        self.losses.append(net.history[-1, "train_loss"])
+        self.seen["epochs"].append(len(net.history))
+
+
+@pytest.mark.parametrize("wrap", [lambda diary: [diary], lambda diary: [("diary", diary)]], ids=["bare", "named"])
+def test_what_the_callers_callbacks_hold_stays_as_it_was(data, wrap):
+    diary = Diary()
+    fitted = net(callbacks=wrap(diary)).fit(*data)
+    assert (diary.losses, diary.seen) == ([], {"epochs": []})
+    (own,) = [callback for _, callback in fitted.net_.callbacks_ if isinstance(callback, Diary)]
+    assert own.seen == {"epochs": [1, 2, 3, 4]}
+    assert len(own.losses) == 4
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+def test_an_averaged_score_has_no_positive_class(data, average):
+    """scikit-learn warns, here with an error, of a positive class that an average has no use for."""
+    X, y = labelled(data, -1, 1)  # words have no such scorer in scikit-learn either, as its pos_label is 1
+    scorer = make_scorer(f1_score, average=average)
+    scoring = cb.EpochScoring(scorer, name="score", on_train=True, use_caching=False)
+    fitted = net(callbacks=[scoring], class_weight="balanced").fit(X, y)
+    assert fitted.history_[-1, "score"] == f1_score(y, fitted.predict(X), average=average)

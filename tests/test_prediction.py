@@ -26,6 +26,7 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from skorch.callbacks import EpochScoring, LRScheduler
+from tolerances import assert_close_to_rounding
 from torch import nn
 
 from imbalanced_torch import (
@@ -866,3 +867,82 @@ def test_a_threshold_decides_as_scikit_learn_does_at_every_probability(data, val
 )
 def test_other_decisions_do_not_warn(data, harmless):
     net(**harmless).fit(*data)
+
+
+class Halves(nn.BCEWithLogitsLoss):
+    """Its probabilities are not the sigmoid of its logits."""
+
+    def probabilities(self, logits):
+        return torch.sigmoid(logits / 2)
+
+
+#: Settings in turn, each after the one before, so that what is left over of one would show.
+SETTINGS = [
+    {"prior_correction": True},
+    {"decision": "argmax"},
+    {"prior_correction": False, "decision": "balanced"},
+    {"decision": "trained", "prior_correction": {0: 0.3, 1: 0.7}},
+    {"decision": 0.2},
+    {"decision": {0: 0.9}, "prior_correction": [0.9, 0.1]},
+    {"decision": [[0, 1], [9, 0]], "prior_correction": True},
+    {"decision": {0: {1: 3}, 1: {0: 1}}},
+    {"decision": "trained", "prior_correction": False},
+]
+
+
+def assert_net_and_estimator_agree(fitted, X):
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[fitted.net_.predict(X)])
+    assert_close_to_rounding(fitted.predict_proba(X), fitted.net_.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"class_weight": "balanced"},
+        {"sampling": "over"},
+        {"criterion": "focal", "class_weight": [1, 3]},
+        {"criterion": Halves, "sampling": "weighted"},
+    ],
+    ids=["plain", "balanced", "over", "focal", "own"],
+)
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+def test_there_is_one_truth_of_prediction_after_every_set_params(data, parameters):
+    X, y = data
+    fitted = ImbalancedNetClassifier(max_epochs=4, lr=0.01, random_state=0, **parameters).fit(X, y)
+    seen = {fitted.predict_proba(X).tobytes(): {}}
+    assert_net_and_estimator_agree(fitted, X)
+    for settings in SETTINGS:
+        fitted.set_params(**settings)
+        proba = fitted.net_.predict_proba(X)  # the net's first: the estimator must not have to ask before
+        labels = fitted.classes_[fitted.net_.predict(X)]
+        assert_close_to_rounding(proba, fitted.predict_proba(X))
+        np.testing.assert_array_equal(labels, fitted.predict(X))
+        assert_net_and_estimator_agree(pickle.loads(pickle.dumps(fitted)), X)
+        assert_net_and_estimator_agree(copy.deepcopy(fitted), X)
+        seen[fitted.predict_proba(X).tobytes()] = settings
+    assert len(seen) >= 3  # the settings do move probabilities
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "over", "criterion": Halves}], ids=str)
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+def test_a_scoring_callback_sees_in_fit_what_the_estimator_predicts_after_it(data, settings, remedy):
+    X, y = data
+    truth = []
+
+    def kept(net, X, y):
+        truth.append((net.predict(X), net.predict_proba(X), y))
+        return 0.0
+
+    names = ["recall", "neg_log_loss", "balanced_accuracy"]
+    scorings = [EpochScoring(name, name=name, on_train=True, use_caching=False) for name in names]
+    scorings.append(EpochScoring(kept, name="kept", on_train=True, use_caching=False))
+    fitted = ImbalancedNetClassifier(max_epochs=3, lr=0.01, random_state=0, callbacks=scorings, **remedy, **settings)
+    fitted.fit(X, y)
+    labels, proba, shown = truth[-1]
+    np.testing.assert_array_equal(shown, y)
+    np.testing.assert_array_equal(labels, fitted.predict(X))
+    assert_close_to_rounding(proba, fitted.predict_proba(X))
+    for name in names:
+        assert fitted.history_[-1, name] == pytest.approx(get_scorer(name)(fitted, X, y), abs=1e-9)

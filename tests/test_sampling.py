@@ -305,8 +305,10 @@ def test_a_last_batch_of_one_row_joins_the_one_before(n, batch_size, sizes):
     assert len(batches) == len(sizes)
 
 
-@pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize("length", [1, 6, 7, 18, 19, 24, 25, 26])
+@pytest.mark.parametrize(
+    ("length", "drop_last"),
+    [(1, False), *((length, drop) for length in [6, 7, 18, 19, 24, 25, 26] for drop in [False, True])],
+)
 def test_batches_that_are_taken_a_few_at_once_are_the_same(monkeypatch, length, drop_last):
     monkeypatch.setattr(imbalanced_torch._remedies.row_streams, "_TAKEN_AT_ONCE", 19)  # three batches of 6
     taken = []
@@ -315,8 +317,6 @@ def test_batches_that_are_taken_a_few_at_once_are_the_same(monkeypatch, length, 
         taken.append(n)
         return torch.arange(sum(taken[:-1]), sum(taken))
 
-    if drop_last and length < 6:
-        return
     batches = Batches(take, length, 6, drop_last)
     found = list(batches)
     assert len(found) == len(batches)
@@ -324,6 +324,13 @@ def test_batches_that_are_taken_a_few_at_once_are_the_same(monkeypatch, length, 
     assert {len(batch) for batch in found[:-1]} <= {6}
     assert len(found[-1]) in ([6] if drop_last else [1, length] if length == 1 else range(2, 8))
     assert max(taken) <= 19
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_drop_last_raises_where_it_would_leave_no_batch(length):
+    with pytest.raises(ValueError, match=r"^drop_last leaves no batch: ") as raised:
+        Batches(torch.arange, length, 6, drop_last=True)
+    assert str(raised.value) == f"drop_last leaves no batch: an epoch has {length} rows and a batch 6."
 
 
 def test_drop_last_drops_an_incomplete_batch():
@@ -430,3 +437,22 @@ def test_the_callers_dict_is_unchanged():
     given = {"a": 30}
     epoch(given)
     assert given == {"a": 30}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    {
+        "over": "oversample oversampling upsample upsampling minority",
+        "under": "undersample undersampling downsample downsampling majority",
+        "weighted": "auto balanced random WeightedRandomSampler weighted_random",
+        "batch": "batches balanced_batches",
+    }.items(),
+)
+def test_a_word_of_another_package_suggests_ours(ours, theirs):
+    for word in theirs.split():
+        with pytest.raises(ValueError) as raised:  # noqa: PT011
+            stream_of(word)
+        assert str(raised.value) == (
+            f"sampling must be one of the words ['batch', 'over', 'under', 'weighted']; it is {word!r}. Did you mean "
+            f"{ours!r}?"
+        )

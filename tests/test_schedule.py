@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from imbalanced_torch import (
@@ -469,3 +470,48 @@ def test_the_start_makes_logit_adjustment_and_the_plain_net_one(data):
 
 def test_progressive_schedule_has_no_parameters():
     assert ProgressiveSchedule().get_params() == {}
+
+
+class StopAfter(Callback):
+    """End training at the end of an epoch, as skorch's callbacks do."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5, 11], ids=lambda epoch: f"after epoch {epoch} of 11")
+@pytest.mark.parametrize("remedy", [{"class_weight": "balanced"}, {"sampling": "weighted"}, {"class_weight": [1, 3]}])
+def test_a_progressive_fit_that_a_callback_ends_is_at_the_prior_of_its_last_epoch(data, remedy, stop):
+    fitted = net(schedule="progressive", max_epochs=11, callbacks=[StopAfter(stop)], **remedy).fit(*data)
+    strength = (stop - 1) / 10
+    prior = np.bincount(data[1]) / 300
+    if "sampling" in remedy:
+        expected = (1 - strength) * prior + strength / 2
+    else:
+        weights = 1 / prior if remedy["class_weight"] == "balanced" else np.array([1.0, 3.0])
+        weights = (1 - strength) + strength * weights / (weights @ prior)
+        expected = weights * prior / (weights @ prior)
+    assert fitted.n_iter_ == fitted.best_epoch_ == stop
+    assert fitted.history_[-1, "remedy_strength"] == strength
+    np.testing.assert_allclose(fitted.effective_prior_, expected)
+    np.testing.assert_allclose(fitted.net_.prediction_.effective_prior, expected)
+
+
+def test_a_progressive_fit_that_stops_early_is_at_the_prior_of_its_best_epoch(data):
+    class Restart(ProgressiveSchedule):
+        """Lets early stopping keep any epoch."""
+
+        def first_to_keep(self, n_epochs):
+            return 0
+
+    fitted = net(
+        class_weight="balanced", schedule=Restart(), early_stopping=True, n_iter_no_change=2, tol=9.0, max_epochs=11
+    ).fit(*data)
+    assert fitted.n_iter_ == 3
+    weights = 1 + (fitted.best_epoch_ - 1) / 10 * (0.5 / fitted.class_prior_ - 1)
+    np.testing.assert_allclose(fitted.class_weight_, weights)
+    np.testing.assert_allclose(fitted.effective_prior_, weights * fitted.class_prior_)

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
 from imbalanced_torch._fast import mlp
 from imbalanced_torch._fast.mlp import Layers
-from imbalanced_torch._net.callbacks import BatchMean
 from imbalanced_torch._net import skorch_net
+from imbalanced_torch._net.callbacks import BatchMean
 from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
 
 

@@ -16,7 +16,7 @@ PREFIXES = ("module", "criterion", "optimizer", "iterator_train", "iterator_vali
 _OURS = {
     *("self", "args", "kwargs", "module", "criterion", "optimizer", "lr", "max_epochs", "batch_size", "dataset"),
     *("train_split", "callbacks", "predict_nonlinearity", "warm_start", "verbose", "device"),
-    *("classes", "positive", "dtype", "seed", "example", "start_prior"),
+    *("classes", "positive", "dtype", "seed", "example", "start_prior", "inferred"),
 }
 #: Hyperparameters that may be objects with parameters, and which object has what a word may have wanted.
 _OBJECTS = {
