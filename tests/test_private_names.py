@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import skorch.utils
 import torch
-from skorch import NeuralNet
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples
+from skorch import NeuralNet
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
