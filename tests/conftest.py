@@ -65,11 +65,36 @@ NOT_NUMERICAL = {
 }
 
 
+#: What takes seconds, or stands for many like it: whole files, and functions by name.
+SLOW_FILES = {"test_any_value.py", "test_examples.py", "test_parallel.py", "test_statistics.py"}
+SLOW = {
+    "test_a_compiled_module_trains",
+    "test_a_loss_compiles_in_one_graph_and_runs_on_another_device",
+    "test_a_net_in_a_pipeline_is_tuned_and_searched",
+    "test_a_score_from_counts_is_scikit_learns",
+    "test_balanced_on_a_plain_net_is_as_good_as_a_reweighted_one",
+    "test_corrected_probabilities_are_the_bayes_posterior",
+    "test_grid_search_over_everything_with_two_jobs_equals_one_job_bit_by_bit",
+    "test_labels_of_every_kind_come_back",
+    "test_probabilities_are_the_exact_inverse_at_the_least_loss",
+    "test_scikit_learns_checks",
+    "test_scoring_callbacks_count_the_rarest_class_as_positive",
+    "test_sparse_rows_are_made_dense_in_chunks_of_so_many_bytes_and_one_at_a_time",
+    "test_the_code_of_a_page_runs_from_top_to_bottom",
+    "test_training_starts_where_the_risk_has_no_slope",
+    "test_two_classes_agree_with_scikit_learns_threshold",
+    "test_two_jobs_find_what_one_job_finds",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
-    """Mark what runs once more with other kernels, every file that is not said to need none; check the ids."""
+    """Mark what is slow, and what runs once more with other kernels: every file but those above. Check the ids."""
     for item in items:
         if item.path.name not in NOT_NUMERICAL:
             item.add_marker(pytest.mark.numerical)
+        if item.path.name in SLOW_FILES or getattr(item, "originalname", None) in SLOW:
+            item.add_marker(pytest.mark.slow)
     addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if addresses:  # and -n could not put the processes' tests together
         raise pytest.UsageError(f"ids of parameters must be the same in every process; this is none: {addresses[0]}")

@@ -93,6 +93,7 @@ class ImbalancedNet(InitializedNet):
     prediction_: Prediction
     priors_: ClassPriors | None
     fast_path_: str = ""
+    weight_scale_: float = 1.0
     #: What `train` is training with.
     run_: TrainingRun | None = None
 
@@ -203,7 +204,7 @@ class ImbalancedNet(InitializedNet):
         priors : ClassPriors
             Those of an epoch or of a file.
         """
-        self.priors_ = priors
+        self.priors_, self.weight_scale_ = priors, priors.weight_scale
         self.criterion_.set_classes(priors.class_weight, priors.counts_seen)
         if hasattr(self, "prediction_"):
             self.prediction_ = replace(self.prediction_, effective_prior=priors.effective_prior)
@@ -301,9 +302,7 @@ class ImbalancedNet(InitializedNet):
         tensor of shape (n,) or None
             The weights, scaled.
         """
-        if sample_weight is None or self.priors_ is None:
-            return sample_weight
-        return sample_weight * self.priors_.weight_scale
+        return None if sample_weight is None else sample_weight * self.weight_scale_
 
     @property
     def monitored(self) -> str:
