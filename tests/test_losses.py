@@ -260,6 +260,7 @@ def test_a_loss_pickles_and_reduces(word, parameters):
     assert make(word, 3, parameters, reduction="sum")(logits, codes) == pytest.approx(losses.sum())
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # by torch, on Python 3.13.0
 @SIZES
 @ALL
 def test_a_loss_compiles_in_one_graph_and_runs_on_another_device(word, parameters, n_classes):

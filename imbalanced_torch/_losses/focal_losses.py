@@ -16,6 +16,7 @@ from imbalanced_torch._losses.row_loss import (
     entropy_part,
     first_and_rest,
     joined,
+    log1p,
     log_others,
     log_share_and_rest,
     number_of_at_least_0,
@@ -105,7 +106,7 @@ class FocalLoss(LossByClass):
     def _log_balance(self, log_q: torch.Tensor, log_rest: torch.Tensor, base: torch.Tensor | float) -> torch.Tensor:
         """Return log q / phi(q), phi = (1 - q)^g - g (1 - q)^(g - 1) q log q, where 1 - q is counted in e^base."""
         gamma = within_dtype(self.gamma, log_q)
-        return finite(log_q - gamma * (log_rest - base) - (gamma * entropy_part(log_q, log_rest)).log1p())
+        return finite(log_q - gamma * (log_rest - base) - log1p(gamma * entropy_part(log_q, log_rest)))
 
     def start_logits(self, log_prior: torch.Tensor) -> torch.Tensor:
         target = log_prior if self.alpha is None else log_prior + self._alpha_of(log_prior[None]).log()
@@ -253,7 +254,7 @@ class AsymmetricLoss(RowLoss):
         u is counted in e^base where it is a power.
         """
         gamma = within_dtype(gamma, log_u)
-        return finite(within_dtype(gamma + 1, log_u) * (log_u - base) + (gamma * entropy_part(log_v, log_u)).log1p())
+        return finite(within_dtype(gamma + 1, log_u) * (log_u - base) + log1p(gamma * entropy_part(log_v, log_u)))
 
     def _log_clipped_slope(self, f: torch.Tensor) -> torch.Tensor:
         """Return the log of d/df of s^gamma * -log(1 - s), s = max(sigmoid(f) - clip, 0), in double precision."""

@@ -280,6 +280,11 @@ def power(log_u: torch.Tensor, exponent: float) -> torch.Tensor:
     return (within_dtype(exponent, log_u) * log_u.clamp_max(-torch.finfo(log_u.dtype).tiny)).exp()
 
 
+def log1p(values: torch.Tensor) -> torch.Tensor:
+    """Return log(1 + x) for x of at least 0, to the dtype's largest, near which torch 2.6 has nan."""
+    return torch.where(values < 1, values.log1p(), (1 + values).log())
+
+
 def entropy_part(log_v: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
     """Return -v log v / (1 - v), in [0, 1], from log v and log(1 - v)."""
     v, rest = log_v.exp(), log_rest.exp()

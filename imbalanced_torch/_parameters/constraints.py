@@ -85,6 +85,8 @@ CONSTRAINTS: dict[str, Number | Switch] = {
     "tol": Number("a finite number of at least 0", False, 0, math.inf, high_in=False),
     "warm_start": Switch(),
     "verbose": Number("an int of at least 0", True, 0, besides=(False, True, np.False_, np.True_)),
+    "callbacks__train_loss__on_train": Switch(),
+    "callbacks__valid_loss__on_train": Switch(),
     "use_caching": Switch('True, False or "auto"', words=("auto",)),
 }
 

@@ -40,8 +40,6 @@ _HISTORY = "history_"
 #: Seconds after which no process can still be about to put a file in place that lies beside.
 _LEFT_BEHIND = 3600
 
-Content = bytes | memoryview
-
 
 # What a file says of the net that it was saved from
 
@@ -128,7 +126,7 @@ def save(net: Any, targets: Mapping[str, Any], use_safetensors: bool) -> None:
     _check_targets(targets)
     mark = _mark(net, parts.values())
 
-    def content(argument: str) -> Content:
+    def content(argument: str) -> bytes:
         if parts[argument] == _HISTORY:
             return json.dumps(net.history.to_list()).encode()
         state = getattr(net, parts[argument]).state_dict()
@@ -139,13 +137,13 @@ def save(net: Any, targets: Mapping[str, Any], use_safetensors: bool) -> None:
     _write({argument: targets[argument] for argument in arguments}, content)
 
 
-def _as_torch(state: Any, mark: str) -> memoryview:
+def _as_torch(state: Any, mark: str) -> bytes:
     if not isinstance(state, OrderedDict):
         state = OrderedDict(state)
     setattr(state, _MARK, mark)  # torch.load keeps attributes of an OrderedDict, and load_state_dict does not mind
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getbuffer()
+    return buffer.getvalue()  # no copy; a view of the buffer crashes the garbage collector of Python 3.12
 
 
 def _as_safetensors(argument: str, state: Any, mark: str) -> bytes:
@@ -193,10 +191,10 @@ def _where(target: Any) -> str:
     return os.fspath(target) if _is_path(target) else repr(target)
 
 
-def _write(targets: Mapping[str, Any], content: Callable[[str], Content]) -> None:
+def _write(targets: Mapping[str, Any], content: Callable[[str], bytes]) -> None:
     """Write all paths beside, then what goes to open files, and only then put the new files in place."""
     beside: dict[str, tuple[str, str]] = {}  # argument -> the new file, and the one that it will be
-    streams: dict[str, Content] = {}
+    streams: dict[str, bytes] = {}
     try:
         for argument, target in targets.items():
             data = content(argument)
@@ -243,7 +241,7 @@ def _is_device(target: Any) -> bool:
     return False
 
 
-def _write_through(path: str, data: Content, like: str) -> None:
+def _write_through(path: str, data: bytes, like: str) -> None:
     try:
         with open(path, "xb") as file:
             file.write(data)
@@ -267,7 +265,7 @@ def _sync_folders(paths: Iterable[str]) -> None:
                 os.close(handle)
 
 
-def _write_stream(target: Any, data: Content, text: bool) -> None:
+def _write_stream(target: Any, data: bytes, text: bool) -> None:
     if _is_path(target):
         with open(target, "wb") as file:
             file.write(data)
