@@ -509,7 +509,13 @@ def test_a_progressive_fit_that_stops_early_is_at_the_prior_of_its_best_epoch(da
             return 0
 
     fitted = net(
-        class_weight="balanced", schedule=Restart(), early_stopping=True, n_iter_no_change=2, tol=9.0, max_epochs=11
+        class_weight="balanced",
+        schedule=Restart(),
+        early_stopping=True,
+        n_iter_no_change=2,
+        tol=9.0,
+        max_epochs=11,
+        lr=3.0,
     ).fit(*data)
     assert fitted.n_iter_ == 3
     weights = 1 + (fitted.best_epoch_ - 1) / 10 * (0.5 / fitted.class_prior_ - 1)
