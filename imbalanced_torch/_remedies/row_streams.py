@@ -41,7 +41,14 @@ def _joined(parts: list[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
 
 
 class Cycle:
-    """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round."""
+    """Rows in shuffled order without end: every row once before any comes again, shuffled anew each time round.
+
+    Parameters
+    ----------
+    rows : tensor of shape (m,)
+        Row positions.
+    generator : torch.Generator
+    """
 
     def __init__(self, rows: torch.Tensor, generator: torch.Generator) -> None:
         self.rows = rows
@@ -69,7 +76,16 @@ class Cycle:
 
 
 class RowsByClass:
-    """Row positions sorted by class: `order[starts[c] : starts[c] + counts[c]]` are the rows of class c."""
+    """Row positions sorted by class: `order[starts[c] : starts[c] + counts[c]]` are the rows of class c.
+
+    Parameters
+    ----------
+    codes : int array of shape (n,)
+        Classes of the rows, 0..K-1.
+    n_classes : int
+    generator : torch.Generator
+        What streams draw with: a fit seeds it from `random_state`.
+    """
 
     def __init__(self, codes: np.ndarray, n_classes: int, generator: torch.Generator) -> None:
         self.codes = codes
@@ -148,6 +164,12 @@ class Draws(RowStream):
     """Independent draws of a class by `shares`, each followed by one of its rows with equal probability.
 
     n independent draws of a class are a multinomial count of each class, in random order.
+
+    Parameters
+    ----------
+    shares : array of shape (K,)
+        Probability of each class; 0 for one without rows.
+    rows : RowsByClass
     """
 
     #: Draws made at once: few enough to stay in the processor's cache, enough for many classes.
@@ -195,6 +217,12 @@ class Passes(RowStream):
 
     Below n_c rows come without replacement and in turn, so that all are seen over the epochs; above it every row
     comes at least once and the others are drawn with replacement.
+
+    Parameters
+    ----------
+    quotas : int array of shape (K,)
+        Rows of each class in a pass; 0 for one without rows.
+    rows : RowsByClass
     """
 
     def __init__(self, quotas: np.ndarray, rows: RowsByClass) -> None:
