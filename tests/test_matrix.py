@@ -47,7 +47,7 @@ def test_the_workflow_runs_every_session_and_ci():
 
 
 def test_other_kernels_are_the_same_everywhere():
-    command = f"{OTHER_KERNELS} python -m pytest -n 2 -m numerical"
+    command = f'{OTHER_KERNELS} sh scripts/test -m "numerical and not slow"'
     assert CI.count(f"\n{command}\n") == 1
     assert f"`{command}`" in CONTRIBUTING
     variables = dict(setting.split("=") for setting in OTHER_KERNELS.split())
@@ -59,5 +59,5 @@ def test_what_compares_numbers_is_marked(pytestconfig):
 
     files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
     assert files >= conftest.NOT_NUMERICAL
-    assert not conftest.NOT_NUMERICAL & {"test_shortcut.py", "test_layers.py", "test_net.py", "test_statistics.py"}
+    assert not conftest.NOT_NUMERICAL & {"test_step.py", "test_mlp.py", "test_net.py", "test_statistics.py"}
     assert any(line.startswith("numerical:") for line in pytestconfig.getini("markers"))
