@@ -294,14 +294,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             warn_uncorrected(after, self.decision, self.classes_, stacklevel=2)
         return self
 
-    def learning_rate(self) -> Any:
-        """Return `lr` as a float, or the tensor that it is.
-
-        Returns
-        -------
-        float or tensor
-            The learning rate.
-        """
+    def _learning_rate(self) -> Any:
+        """Return `lr` as a float, or the tensor that it is."""
         return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)
 
     # Training
@@ -426,7 +420,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         stream = sub_seed(seed, TRAINING, n_before)
         if draws_globally(self, X):
             reseed(stream)
-        epochs = 1 if single_epoch else self.number("max_epochs")
+        epochs = 1 if single_epoch else self._number("max_epochs")
         stopping = self._stopping(schedule) if data.stops_early else None
         new.train(data.training, data.validation, plan, epochs=epochs, seed=stream, early_stopping=stopping)
 
@@ -435,23 +429,23 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
     def _checked_schedule(self, continues: bool) -> Schedule | None:
         return resolve_schedule(
-            self.with_parameters("schedule"),
+            self._with_parameters("schedule"),
             has_remedy=self.class_weight is not None or self.sampling is not None,
             continues=continues,
-            max_epochs=self.number("max_epochs"),
+            max_epochs=self._number("max_epochs"),
         )
 
     def _plan(
         self, data: TrainingData, schedule: Schedule | None, seed: int, previous: ClassPriors | None
     ) -> TrainingPlan:
-        loader, batch_size = self.part("iterator_train"), self.number("batch_size")
-        warn_of_few_rows(self.number("epoch_size"), batch_size, len(data.classes))
+        loader, batch_size = self._part("iterator_train"), self._number("batch_size")
+        warn_of_few_rows(self._number("epoch_size"), batch_size, len(data.classes))
         remedies = Remedies(
-            class_weight=self.with_parameters("class_weight"),
-            sampling=self.with_parameters("sampling"),
+            class_weight=self._with_parameters("class_weight"),
+            sampling=self._with_parameters("sampling"),
             schedule=schedule,
-            epoch_size=self.number("epoch_size"),
-            max_epochs=self.number("max_epochs"),
+            epoch_size=self._number("epoch_size"),
+            max_epochs=self._number("max_epochs"),
             batch_size=loader.get("batch_size", batch_size),
             drop_last=loader.get("drop_last", False),
             draw_is_known=not user_sampler_parameter(loader),
@@ -480,8 +474,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         net.predict_with(prediction)
 
     def _stopping(self, schedule: Schedule | None) -> EarlyStopping:
-        plain_epochs = 0 if schedule is None else schedule.first_to_keep(self.number("max_epochs"))
-        return EarlyStopping(self.number("n_iter_no_change"), float(self.tol), after=plain_epochs)
+        plain_epochs = 0 if schedule is None else schedule.first_to_keep(self._number("max_epochs"))
+        return EarlyStopping(self._number("n_iter_no_change"), float(self.tol), after=plain_epochs)
 
     def _assign(self, net: ImbalancedNet, data: TrainingData) -> Self:
         for name in COLUMNS:

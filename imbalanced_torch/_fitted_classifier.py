@@ -34,14 +34,8 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     decision: Any
     net_: ImbalancedNet
 
-    def allows_nan(self) -> bool:
-        """Return whether the module declares that it takes NaN and inf, behind a functools.partial too.
-
-        Returns
-        -------
-        bool
-            True if the attribute `allow_nan` of the module is.
-        """
+    def _allows_nan(self) -> bool:
+        """Return whether the module declares that it takes NaN and inf, behind a functools.partial too."""
         module = self.module
         while isinstance(module, partial):
             module = module.func
@@ -73,10 +67,10 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         check_is_fitted(self)
-        X = check_X(self, X, reset=False, allow_nan=self.allows_nan())
+        X = check_X(self, X, reset=False, allow_nan=self._allows_nan())
         check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
         rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.collate_for_prediction)
-        return checked_logits(self.net_, rows, type(self).__name__, self.allows_nan())
+        return checked_logits(self.net_, rows, type(self).__name__, self._allows_nan())
 
     @worker_threads()
     @torch.no_grad()
@@ -204,5 +198,5 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.allows_nan()
+        tags.input_tags.allow_nan = self._allows_nan()
         return tags

@@ -5,11 +5,13 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from scipy import sparse
 from tolerances import assert_close_to_rounding
 from torch import nn
-from torch.utils.data import RandomSampler, WeightedRandomSampler
+from torch.utils.data import Dataset, RandomSampler, WeightedRandomSampler
 
-from imbalanced_torch import EffectiveNumber, ImbalancedNetClassifier, OverSampling
+from imbalanced_torch import EffectiveNumber, FocalLoss, ImbalancedNetClassifier, OverSampling, TemperedSampling
+from imbalanced_torch._data.rows import Rows
 
 
 def net(*args, **kwargs):
@@ -660,3 +662,189 @@ def test_a_failed_fit_leaves_the_fitted_net_as_it_was(data):
     with pytest.raises(ValueError, match="Did you mean 'balanced'"):
         fitted.fit(X[:, :3], y)
     np.testing.assert_array_equal(fitted.predict_proba(X), before)
+
+
+class Whole(nn.Linear):
+    """Rounds its logits to whole numbers."""
+
+    def forward(self, X):
+        return super().forward(X).round().long()
+
+
+class Untrained(nn.Module):
+    """Its logits are a column of X."""
+
+    def forward(self, X):
+        return X[:, :1]
+
+
+class Undefined(nn.Linear):
+    """Its logits are no numbers from the start."""
+
+    def forward(self, X):
+        return super().forward(X) * float("nan")
+
+
+class OfTwo(nn.Module):
+    """Asks for one size, and takes two arrays."""
+
+    def __init__(self, n_features):
+        super().__init__()
+
+    def forward(self, a, b):
+        return a
+
+
+def no_batches(dataset, batch_size=1):
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"module": lambda n_features: "net"}, TypeError, "module must make a torch.nn.Module; it makes a str."),
+        (
+            {"module": Whole(5, 1)},
+            TypeError,
+            "module Whole must return logits of a floating dtype; it returns torch.int64.",
+        ),
+        (
+            {"module": Untrained()},
+            ValueError,
+            "module Untrained must have parameters to train; its logits depend on none.",
+        ),
+        (
+            {"module": Undefined(5, 1)},
+            ValueError,
+            "the module returns nan or infinite logits for 2 of 2 rows before any training. X may hold values that are "
+            "too large for its dtype, or nan that the module does not take; or the module starts with weights that are "
+            "not finite.",
+        ),
+        (
+            {"callbacks__f1__scoring": "f1"},
+            ValueError,
+            "callbacks__f1 can't be set: there is no callback 'f1'. There are ['epoch_timer', 'print_log', "
+            "'train_loss', 'valid_log_loss', 'valid_log_loss_corrected', 'valid_loss'].",
+        ),
+        (
+            {"iterator_train": no_batches},
+            ValueError,
+            "epoch 1 had no batch to train on. Look at the length of the sampler or iterator that iterator_train or "
+            "its parameters bring.",
+        ),
+        (
+            {"iterator_valid": 3},
+            TypeError,
+            "iterator_valid must be a class such as torch.utils.data.DataLoader; it is 3.",
+        ),
+        (
+            {"train_split": lambda dataset, y: 3},
+            TypeError,
+            "train_split must return two datasets, to train on and to validate on (or None); it returns int.",
+        ),
+        (
+            {"sampling": TemperedSampling(1e308)},
+            ValueError,
+            "power must be such that n_c^power has a logarithm; it is 1e+308.",
+        ),
+        (
+            {"device": "meta"},
+            ValueError,
+            "device must be one that this torch has, such as \"cpu\"; it is 'meta': tensors there have no values",
+        ),
+        (
+            {"criterion": FocalLoss(alpha=0.3)},
+            ValueError,
+            "criterion FocalLoss can't take logits of shape (2, 3) and targets of shape (2,): alpha as a float serves "
+            "two classes; there are 3. Pass a weight for each class.",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_a_part_can_not_be_or_do_raises(data, three_classes, parameters, error, message):
+    raises(error, message, net(**parameters).fit, *(three_classes if "criterion" in parameters else data))
+
+
+class Spoilt(Dataset):
+    """Rows of a Dataset, the first of which is no number."""
+
+    def __len__(self):
+        return 300
+
+    def __getitem__(self, i):
+        return torch.full((5,), float(i) if i else float("nan"))
+
+
+def test_rows_that_can_not_be_taken_raise(data):
+    X, y = data
+    raises(
+        ValueError,
+        "X must have a value everywhere; it is a masked array, and 2 of its 1500 values are masked. Fill them with "
+        "filled(...), or leave those rows out.",
+        net().fit,
+        np.ma.masked_array(X, np.arange(1500).reshape(X.shape) < 2),
+        y,
+    )
+    raises(ValueError, "X must be finite; its first rows hold nan or infinity.", net().fit, Spoilt(), y)
+    message = "OfTwo asks for n_features, which this X does not tell; set module__n_features."
+    raises(ValueError, message, net(OfTwo).fit, {"a": X, "b": X}, y)
+    X = X.copy()
+    X[7, 2] = -1e300
+    raises(
+        ValueError,
+        "X must fit in float32, the dtype that it is converted to; it holds -1e+300 in the columns [2]. Scale it, for "
+        "example with a StandardScaler, or choose another dtype.",
+        net(dtype="float32").fit,
+        X,
+        y,
+    )
+
+
+def out_of_shape(form, place):
+    X = getattr(sparse, f"{form}_matrix")(np.eye(300, 5))
+    if form == "lil":
+        X.rows[0] = [place]
+    elif form == "coo":
+        X.col[0] = place
+    else:
+        X.indices[0] = place
+    return X
+
+
+@pytest.mark.parametrize("method", ["fit", "predict"])
+@pytest.mark.parametrize(
+    ("form", "place", "reason"),
+    [
+        ("csr", 9, "indices must be < 5"),
+        ("csr", -1, "indices must be >= 0"),
+        ("coo", 9, "its indices go from 1 to 9 where there are 5"),
+        ("lil", 9, "its indices go from 9 to 9 where there are 5"),
+    ],
+)
+def test_a_sparse_matrix_with_indices_out_of_its_shape_raises(data, form, place, reason, method):
+    estimator = net().fit(*data) if method == "predict" else net()
+    args = [out_of_shape(form, place), data[1]][: 2 if method == "fit" else 1]
+    message = f"X must be a sparse matrix whose indices lie within its shape: {reason}."
+    raises(ValueError, message, getattr(estimator, method), *args)
+
+
+def test_classes_of_partial_fit_must_be_two_at_least(data):
+    message = "classes must have at least two labels to tell apart; it has ['a']."
+    raises(ValueError, message, net().partial_fit, *data, classes=["a", "a"])
+
+
+def test_rows_of_a_dataset_have_no_shape():
+    with pytest.raises(AttributeError) as raised:
+        Rows(Spoilt(), codes=None, dtype=None).shape  # noqa: B018
+    assert str(raised.value) == "rows of a Spoilt have no one shape"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("[]", "it holds no epoch"), ("{}", "it holds no list of epochs"), ("[3]", "it holds no list of epochs")],
+)
+def test_a_history_without_epochs_raises(data, tmp_path, content, reason):
+    path = tmp_path / "history.json"
+    path.write_text(content)
+    message = f"f_history must be a file to which save_params wrote the history; {str(path)!r} can't be read so: "
+    raises(ValueError, f"{message}ValueError: {reason}", net().fit(*data).load_params, f_history=path)

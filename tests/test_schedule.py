@@ -508,10 +508,9 @@ def test_a_progressive_fit_that_stops_early_is_at_the_prior_of_its_best_epoch(da
         def first_to_keep(self, n_epochs):
             return 0
 
-    fitted = net(
-        class_weight="balanced", schedule=Restart(), early_stopping=True, n_iter_no_change=2, tol=9.0, max_epochs=11
-    ).fit(*data)
-    assert fitted.n_iter_ == 3
+    stopping = {"early_stopping": True, "n_iter_no_change": 2, "tol": 9.0, "lr": 1.0}  # the loss goes down and up
+    fitted = net(class_weight="balanced", schedule=Restart(), max_epochs=11, **stopping).fit(*data)
+    assert fitted.best_epoch_ < fitted.n_iter_ < 11
     weights = 1 + (fitted.best_epoch_ - 1) / 10 * (0.5 / fitted.class_prior_ - 1)
     np.testing.assert_allclose(fitted.class_weight_, weights)
     np.testing.assert_allclose(fitted.effective_prior_, weights * fitted.class_prior_)

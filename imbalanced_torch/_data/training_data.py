@@ -73,7 +73,7 @@ def read_training_data(
     """
     seen = object.__new__(type(estimator))  # on which scikit-learn's checks write what they find of the columns
     vars(seen).update(vars(estimator))
-    X = check_X(seen, X, reset=net is None, allow_nan=estimator.allows_nan())
+    X = check_X(seen, X, reset=net is None, allow_nan=estimator._allows_nan())
     y = check_y(seen, y, X)
     weights = check_sample_weight(sample_weight, len(y))
     classes = _check_classes(y, classes, whole=not single_epoch)
@@ -82,7 +82,7 @@ def read_training_data(
         kept = np.flatnonzero(weights)
         y, weights = y[kept], weights[kept]
     rows = Rows(
-        X, kept, encode(y, classes, "classes"), weights, collate=estimator.part("iterator_train").get("collate_fn")
+        X, kept, encode(y, classes, "classes"), weights, collate=estimator._part("iterator_train").get("collate_fn")
     )
     rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if net is None else net.dtype)
     check_fits(X, rows.dtype, getattr(seen, "feature_names_in_", None))
@@ -125,7 +125,7 @@ def _split(
     if estimator.train_split is not None:
 
         def make_rows(X: Any, labels: Any) -> Rows:
-            X = check_X(estimator, X, reset=False, allow_nan=estimator.allows_nan())
+            X = check_X(estimator, X, reset=False, allow_nan=estimator._allows_nan())
             check_fits(X, rows.dtype, getattr(estimator, "feature_names_in_", None))
             codes = encode(check_y(estimator, labels, X), classes, "the training data")
             return Rows(X, codes=codes, dtype=rows.dtype)

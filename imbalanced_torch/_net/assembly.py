@@ -46,9 +46,9 @@ def build_net(estimator: Any, rows: Rows, plan: TrainingPlan, classes: np.ndarra
     """
     module: Any = MLP if estimator.module is None else estimator.module
     priors = plan.epoch(0).priors
-    criterion = resolve_criterion(estimator.criterion, len(classes), estimator.part("criterion"))
+    criterion = resolve_criterion(estimator.criterion, len(classes), estimator._part("criterion"))
     criterion.set_classes(priors.class_weight, priors.counts_seen)
-    given = estimator.part("module")
+    given = estimator._part("module")
     inferred = _inferred_parameters(estimator.module, given, rows, len(classes))
     if module is MLP and "seed" not in given:
         inferred["seed"] = sub_seed(seed, INIT)
@@ -127,8 +127,8 @@ def _net_parameters(estimator: Any) -> dict[str, Any]:
             name: copy_callbacks(value) if name.startswith("callbacks") else plain(value)
             for name, value in parts.items()
         },
-        "lr": estimator.learning_rate(),
-        "batch_size": estimator.number("batch_size"),
+        "lr": estimator._learning_rate(),
+        "batch_size": estimator._number("batch_size"),
         "verbose": estimator.verbose,
     }
 

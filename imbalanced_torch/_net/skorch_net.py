@@ -146,7 +146,7 @@ class ImbalancedNet(InitializedNet):
         self.best_epoch_ = early_stopping.best_epoch_ if early_stopping is not None else None
         self.best_epoch_ = self.best_epoch_ or len(self.history)
         if plan.remedies.schedule is not None:
-            self._learn_from(plan.epoch(self.best_epoch_ - 1))
+            self.learned_under(plan.epoch(self.best_epoch_ - 1).priors)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> ImbalancedNet:
@@ -186,18 +186,14 @@ class ImbalancedNet(InitializedNet):
         if self.run_ is None:
             return
         schedule, epoch = self.run_.plan.remedies.schedule, self.run_.plan.epoch(len(self.history) - 1)
-        self._learn_from(epoch)
+        self.learned_under(epoch.priors)
         if schedule is not None:
             self.history.record("remedy_strength", epoch.strength)
             if schedule.retrains_head and epoch.strength == 1 and not self.frozen_parameters_:
                 self._retrain_head(epoch)
 
-    def _learn_from(self, epoch: Epoch) -> None:
-        """Let the loss weigh classes as an epoch says, and probabilities be at its prior."""
-        self.learned_under(epoch.priors)
-
     def learned_under(self, priors: ClassPriors) -> None:
-        """Take over the class priors that the net learns, or has learned, under.
+        """Let the loss weigh classes, and probabilities be, as these class priors say.
 
         Parameters
         ----------

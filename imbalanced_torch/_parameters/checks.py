@@ -32,9 +32,9 @@ def check_parameters(estimator: Any) -> None:
     _check_train_split(estimator.train_split)
     _check_callbacks(estimator.callbacks, estimator.early_stopping)
     _check_device(estimator.device)
-    check_keywords("optimizer", estimator.optimizer, estimator.part("optimizer"), extra=["param_groups"])
+    check_keywords("optimizer", estimator.optimizer, estimator._part("optimizer"), extra=["param_groups"])
     for prefix in ("iterator_train", "iterator_valid"):
-        _check_iterator(prefix, estimator._kwargs.get(prefix, DataLoader), estimator.part(prefix))
+        _check_iterator(prefix, estimator._kwargs.get(prefix, DataLoader), estimator._part(prefix))
     _check_order(estimator)
 
 
@@ -145,7 +145,7 @@ def _check_iterator(prefix: str, iterator: Any, given: Mapping[str, Any]) -> Non
 
 
 def _check_order(estimator: Any) -> None:
-    own_order = user_sampler_parameter(estimator.part("iterator_train"))
+    own_order = user_sampler_parameter(estimator._part("iterator_train"))
     if own_order and (estimator.sampling is not None or estimator.epoch_size is not None):
         other = "sampling" if estimator.sampling is not None else "epoch_size"
         raise ValueError(

@@ -75,7 +75,7 @@ class KeywordParameters(BaseEstimator):
         check_names(params.keys() - settled, {*named, *nested}, self.net_class, values, parts)
         changed = {name: value for name, value in params.items() if name in named}
         for owner in {nested[name][0] for name in params if name in nested}:
-            own = {} if owner in params else self.part(owner)
+            own = {} if owner in params else self._part(owner)
             own |= {nested[name][1]: params[name] for name in params if name in nested and nested[name][0] == owner}
             changed[owner] = copy.deepcopy(values[owner]).set_params(**own)
 
@@ -112,50 +112,17 @@ class KeywordParameters(BaseEstimator):
                 setattr(copied_self, name, copy.deepcopy(getattr(self, name)))
         return copied_self
 
-    def with_parameters(self, name: str) -> Any:
-        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`.
-
-        Parameters
-        ----------
-        name : str
-            The hyperparameter.
-
-        Returns
-        -------
-        object
-            The value, or a copy that has its parameters set.
-        """
-        value, own = getattr(self, name), self.part(name)
+    def _with_parameters(self, name: str) -> Any:
+        """Return a hyperparameter, with the parameters that the constructor was given for it: `sampling__ratio`."""
+        value, own = getattr(self, name), self._part(name)
         return copy.deepcopy(value).set_params(**own) if own else value
 
-    def number(self, name: str) -> Any:
-        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8.
-
-        Parameters
-        ----------
-        name : str
-            The parameter.
-
-        Returns
-        -------
-        object
-            The number; what is none comes as it is.
-        """
+    def _number(self, name: str) -> Any:
+        """Return a number that is a parameter as Python's, whose sums do not overflow as those of numpy's int8."""
         return plain(getattr(self, name))
 
-    def part(self, prefix: str) -> dict[str, Any]:
-        """Return the parameters that were set for one part of the net.
-
-        Parameters
-        ----------
-        prefix : str
-            The part, such as "module".
-
-        Returns
-        -------
-        dict
-            The values by name, without the prefix.
-        """
+    def _part(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters that were set for one part of the net."""
         return {
             name.removeprefix(prefix + "__"): plain(value)
             for name, value in self._kwargs.items()
