@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.multiclass import check_classification_targets
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -658,6 +658,30 @@ def test_a_callback_that_monitors_held_out_rows_where_there_are_none_says_so(dat
     message = f"a callback reads '{callback.monitor}', but nothing is held out: set early_stopping=True or train_split"
     with pytest.raises(ValueError, match=message):
         net(callbacks=[callback], early_stopping=False).fit(*data)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        [EpochScoring("roc_auc", name="auc", lower_is_better=False), EarlyStopping("auc", lower_is_better=False)],
+        [LRScheduler(policy="ReduceLROnPlateau", monitor="valid_loss")],
+        [Checkpoint()],
+    ],
+    ids=["a score", "a scheduler", "a checkpoint"],
+)
+def test_whatever_reads_a_score_of_rows_that_are_not_held_out_says_so(data, callbacks, tmp_path):
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            callback.dirname = str(tmp_path)
+    with pytest.raises(ValueError, match="but nothing is held out: set early_stopping=True or train_split"):
+        net(callbacks=callbacks, early_stopping=False).fit(*data)
+
+
+def test_a_score_that_no_epoch_has_is_named_with_those_that_there_are(data):
+    with pytest.raises(
+        ValueError, match=r"a callback reads 'nonsense', which no epoch has\. There are \['dur', 'epoch'"
+    ):
+        net(callbacks=[EarlyStopping(monitor="nonsense")], early_stopping=True).fit(*data)
 
 
 class Scaled(nn.Module):

@@ -848,3 +848,63 @@ def test_a_history_without_epochs_raises(data, tmp_path, content, reason):
     path.write_text(content)
     message = f"f_history must be a file to which save_params wrote the history; {str(path)!r} can't be read so: "
     raises(ValueError, f"{message}ValueError: {reason}", net().fit(*data).load_params, f_history=path)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "advice"),
+    [
+        ({"class_weight": torch.tensor([1.0, 2.0])}, "Pass the tensor's .numpy()."),
+        (
+            {"class_weight": pd.Series({0: 1.0, 1: 2.0})},
+            "Pass the Series's .to_dict(), keyed by label, or .to_numpy().",
+        ),
+        ({"sampling": pd.Series({0: 5, 1: 5})}, "Pass the Series's .to_dict(), keyed by label, or .to_numpy()."),
+        ({"prior_correction": torch.tensor([0.5, 0.5])}, "Pass the tensor's .numpy()."),
+        ({"decision": pd.DataFrame([[0, 1], [5, 0]])}, "Pass the DataFrame's .to_numpy()."),
+    ],
+)
+def test_a_tensor_or_table_where_an_array_or_dict_is_asked_for_says_what_to_pass(data, parameters, advice):
+    with pytest.raises(TypeError) as raised:
+        net(**parameters).fit(*data)
+    assert str(raised.value).startswith(f"{next(iter(parameters))} must be")
+    assert str(raised.value).endswith(advice)
+
+
+@pytest.mark.parametrize("value", ["", "no", 1])
+def test_switching_torch_compile_takes_a_bool(data, value):
+    with pytest.raises(TypeError, match=r"compile must be True or False; it is"):
+        net(compile=value).fit(*data)
+
+
+def test_a_bool_is_no_random_state(data):
+    with pytest.raises(ValueError, match=r"random_state must be None, an int in .*; it is True"):
+        net(random_state=True).fit(*data)
+
+
+def test_switching_off_a_callback_that_is_not_there_raises(data):
+    with pytest.raises(ValueError, match="callbacks__nope can't be set: there is no callback 'nope'"):
+        net(callbacks__nope=None).fit(*data)
+    assert net(callbacks__print_log=None).fit(*data).n_iter_ == 2
+
+
+@pytest.mark.parametrize("container", [list, lambda rows: np.array(rows, dtype=object)], ids=["list", "objects"])
+def test_ints_beyond_64_bits_in_x_raise(data, container):
+    rows = [[10**30] * 5] * 300
+    with pytest.raises(ValueError, match="X must hold ints of at most 64 bits, or floats; it holds one of 31 digits"):
+        net().fit(container(rows), data[1])
+
+
+def test_stop_iteration_in_a_module_is_an_error(data):
+    class Stops(nn.Linear):
+        def forward(self, X):
+            if self.training:
+                raise StopIteration
+            return super().forward(X)
+
+    with pytest.raises(RuntimeError, match="module, criterion, optimizer or a callback raised StopIteration"):
+        net(Stops).fit(*data)
+
+
+def test_an_int_dtype_before_a_module_of_floats_is_named(data):
+    with pytest.raises(ValueError, match=r"dtype='int64' makes ints of X, which only layers such as Embedding take"):
+        net(dtype="int64").fit(*data)

@@ -484,7 +484,10 @@ NO_NUMBERS = {
     "words": (np.full((ROWS, 4), "a"), "{} must hold numbers"),
     "numpy's other strings": (np.full((ROWS, 4), "a", dtype=np.dtypes.StringDType()), "{} must hold numbers"),
     "masked": (_masked(NUMBERS), "{} must have a value everywhere; it is a masked array, and 4 of its 120 values are"),
-    "huge ints": ([[10**400] * 4] * ROWS, "{} must be an array of numbers: int too large to convert to float"),
+    "huge ints": (
+        [[10**400] * 4] * ROWS,
+        "{} must hold ints of at most 64 bits, or floats; it holds one of 401 digits",
+    ),
     "ragged": ([[1, 2]] * 29 + [[1]], "{} must be an array of one shape and type; it can't be made one"),
     "None": (None, "{} must be an array; it is None."),
     "a set": ({1, 2}, "{} must be an array; it is a set."),

@@ -48,7 +48,7 @@ def test_a_foreign_value_gets_a_sentence_on_ours(data, name, word, change):
     "sampler",
     [
         imblearn.over_sampling.SMOTE(),
-        imblearn.over_sampling.RandomOverSampler,
+        imblearn.over_sampling.ADASYN,
         imblearn.under_sampling.TomekLinks(),
         imblearn.combine.SMOTEENN(),
     ],
@@ -180,3 +180,12 @@ def test_an_optimizer_that_can_not_be_hashed_serves(data):
     np.testing.assert_array_equal(fitted.predict_proba(X), expected.predict_proba(X))
     with pytest.raises(ValueError, match=r"optimizer__momentun can't be set: .* Did you mean 'optimizer__momentum'"):
         net(optimizer=Factory(), optimizer__momentun=0.9).fit(X, y)
+
+
+def test_samplers_of_imbalanced_learn_that_make_no_rows_have_a_strategy_of_ours(data):
+    from imblearn.over_sampling import RandomOverSampler
+    from imblearn.under_sampling import RandomUnderSampler
+
+    for sampler, ours in ((RandomOverSampler(), "OverSampling"), (RandomUnderSampler(), "UnderSampling")):
+        with pytest.raises(TypeError, match=rf"for {type(sampler).__name__} pass \"\w+\" or {ours}\(ratio=\.\.\.\)"):
+            ImbalancedNetClassifier(sampling=sampler).fit(*data)

@@ -175,3 +175,34 @@ def test_a_module_that_a_factory_returns_each_time_is_trained_in_a_copy(data):
     assert first.module_ is not shared
     assert not torch.equal(first.module_.weight, before["weight"])
     assert torch.equal(first.module_.weight, second.module_.weight)
+
+
+class OwnSizes(nn.Module):
+    """Its sizes have defaults of its own."""
+
+    def __init__(self, n_features=9, n_outputs=1):
+        super().__init__()
+        self.layer = nn.Linear(n_features, n_outputs)
+
+    def forward(self, X):
+        return self.layer(X)
+
+
+def test_a_default_of_the_modules_own_that_does_not_fit_is_named(data):
+    X, y = data
+    own = "Its own default is {}; set module__{}, or let the default be None to have it inferred"
+    with pytest.raises(ValueError, match=own.format("n_features=9", "n_features")):
+        ImbalancedNetClassifier(OwnSizes).fit(X, y)
+    with pytest.raises(ValueError, match=own.format("n_outputs=1", "n_outputs")):
+        ImbalancedNetClassifier(OwnSizes, module__n_features=5).fit(X, np.arange(300) % 3)
+    with pytest.raises(ValueError, match="can't take a batch") as raised:
+        ImbalancedNetClassifier(OwnSizes, module__n_features=4).fit(X, y)
+    assert "Its own default" not in str(raised.value)
+
+
+@pytest.mark.parametrize("maker", [partial(OwnSizes, 5), lambda n_features: OwnSizes(n_features)])
+def test_nan_before_a_module_that_does_not_declare_it_names_allow_nan(data, maker):
+    X, y = data
+    X = np.where(np.arange(5) == 2, np.nan, X)
+    with pytest.raises(ValueError, match=r"contains NaN\. Impute them, .* or declare allow_nan = True on the module"):
+        ImbalancedNetClassifier(maker).fit(X, y)

@@ -98,10 +98,11 @@ def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
 
 
 def _sum(X: np.ndarray) -> float:
-    try:
-        return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
-    except ValueError:  # strides that torch does not take
-        return X.sum()
+    with np.errstate(invalid="ignore", over="ignore"):
+        try:
+            return torch.from_numpy(X).sum().item() if X.flags.carray else X.sum()
+        except ValueError:  # strides that torch does not take
+            return X.sum()
 
 
 def _entry(name: str, values: Any, finite: Any) -> np.ndarray:
@@ -118,8 +119,11 @@ def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -
     """Return what scikit-learn's check makes of the values, as numbers."""
     values = readable(name, values)
     check_numbers(name, values, words=True)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+        _check_ints(name, values)
     try:
-        checked = check(values, allow_nd=True, **kwargs)
+        with np.errstate(invalid="ignore"):  # scikit-learn sums the largest numbers to see whether all are finite
+            checked = check(values, allow_nd=True, **kwargs)
         if checked.dtype.kind == "O":  # a table of mixed types, which scikit-learn lets through
             checked = check_array(
                 checked, dtype=np.float64, allow_nd=True, ensure_all_finite=kwargs["ensure_all_finite"]
@@ -131,6 +135,12 @@ def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -
                 f"{name} must hold numbers: {text.rstrip('.')}. Encode categories first, for example with a "
                 "ColumnTransformer and OneHotEncoder in a Pipeline."
             ) from error
+        if "does not accept missing values" in text:  # scikit-learn's, which goes on about estimators of its own
+            first = text.partition("\n")[0].rstrip(".")
+            raise ValueError(
+                f"{first}. Impute them, for example with SimpleImputer in a Pipeline, or declare allow_nan = True on "
+                "the module, or on the function that makes it, if it takes them."
+            ) from error
         if re.search(rf"\b{re.escape(name)}", text) or "feature names" in text:
             raise
         kinds = ValueError if isinstance(error, OverflowError) else type(error)
@@ -138,6 +148,14 @@ def _numeric(name: str, check: Callable[..., Any], values: Any, **kwargs: Any) -
     if issparse(checked):
         check_format(name, checked)
     return checked
+
+
+def _check_ints(name: str, values: np.ndarray) -> None:
+    large = next((v for v in values.flat if isinstance(v, int) and not -(2**63) <= v < 2**64), None)
+    if large is not None:
+        raise ValueError(
+            f"{name} must hold ints of at most 64 bits, or floats; it holds one of {len(str(abs(large)))} digits."
+        )
 
 
 def check_y(estimator: Any, y: Any, X: Any) -> np.ndarray:

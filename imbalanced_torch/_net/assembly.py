@@ -169,6 +169,8 @@ def _inferred_parameters(module: Any, given: Mapping[str, Any], rows: Rows, n_cl
 
 def _hint_of_ints(rows: Rows, dtype: Any) -> str:
     """Return what to say of ints that became floats, as the module can't take those."""
+    if rows.dtype is not None and not rows.dtype.is_floating_point:
+        return f". dtype={dtype!r} makes ints of X, which only layers such as Embedding take"
     ints = [] if rows.dtype is None or not rows.dtype.is_floating_point else ints_in(rows.source)
     into = (
         f"ints, which dtype={dtype!r} turns into {str(rows.dtype).removeprefix('torch.')}; dtype=None passes them on."

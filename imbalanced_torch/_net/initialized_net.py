@@ -81,9 +81,11 @@ class InitializedNet(SavedAsOneUnit):
     def _check_callback_parameters(self) -> None:
         """Raise for parameters of a callback that is not there, which skorch passes over."""
         given = [name.split("__")[1] for name in vars(self) if name.startswith("callbacks__")]
-        names = {*dict(self.callbacks_), *dict(self.get_default_callbacks())}
+        listed_ones = self.callbacks if isinstance(self.callbacks, list) else []  # one may be switched off by None
+        pairs = {item[0] if isinstance(item, tuple) else type(item).__name__ for item in listed_ones}
+        names = {*dict(self.callbacks_), *dict(self.get_default_callbacks()), *pairs}
         for name in given:
-            if name not in names and getattr(self, f"callbacks__{name}", ...) is not None:
+            if name not in names:
                 raise ValueError(
                     f"callbacks__{name} can't be set: there is no callback {name!r}. There are {sorted(names)}."
                 )

@@ -339,10 +339,33 @@ def try_module(
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         values = X.values() if isinstance(X, dict) else [X]
         batch = ", ".join(f"{str(v.dtype).removeprefix('torch.')} of shape {tuple(v.shape)}" for v in values)
-        who = _who_set_what(X, given, inferred or {})
+        who = _who_set_what(X, given, inferred or {}) + _own_sizes(module, given, inferred or {}, INPUTS)
         raise ValueError(f"module {name} can't take a batch of {batch}: {error}{hint()}{who}") from error
-    logits = check_logits(output, len(codes), n_classes, name)
+    try:
+        logits = check_logits(output, len(codes), n_classes, name)
+    except ValueError as error:
+        own = _own_sizes(module, given, inferred or {}, (*_OUTPUTS, *_CLASSES))
+        raise ValueError(f"{error}{own}") from error if own else None
     check_row_losses(criterion, logits.detach(), codes)
+
+
+def _own_sizes(module: nn.Module, given: Mapping[str, Any], inferred: Mapping[str, int], names: Iterable[str]) -> str:
+    """Return a sentence on sizes that the module's own defaults have set, or nothing."""
+    try:
+        parameters = inspect.signature(type(module)).parameters
+    except (TypeError, ValueError):  # nothing is known about it
+        return ""
+    own = [
+        name
+        for name in names
+        if name in parameters and f"module__{name}" not in given and name not in inferred
+        if isinstance(parameters[name].default, int)
+    ]
+    if not own:
+        return ""
+    sizes = ", ".join(f"{name}={parameters[name].default}" for name in own)
+    wanted = " or ".join(f"module__{name}" for name in own)
+    return f" Its own default is {sizes}; set {wanted}, or let the default be None to have it inferred."
 
 
 def _who_set_what(X: Any, given: Mapping[str, Any], inferred: Mapping[str, int]) -> str:

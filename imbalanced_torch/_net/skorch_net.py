@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import issparse
 from skorch import NeuralNet
 from skorch.dataset import get_len
+from skorch.exceptions import SkorchException
 from skorch.helper import SliceDict
 from skorch.history import History
 from skorch.utils import to_numpy, to_tensor
@@ -113,16 +114,12 @@ class ImbalancedNet(InitializedNet):
 
         Parameters
         ----------
-        rows : Rows
-            The training rows.
-        validation : Rows or None
-            Rows that are held out.
+        rows, validation : Rows
+            The training rows, and those that are held out or None.
         plan : TrainingPlan
             What each epoch is trained with.
-        epochs : int
-            How many.
-        seed : int
-            That of the default module's masks.
+        epochs, seed : int
+            How many, and what seeds the default module's masks.
         early_stopping : EarlyStopping or None, default=None
             The callback that stops training.
 
@@ -150,9 +147,9 @@ class ImbalancedNet(InitializedNet):
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> ImbalancedNet:
-        """Train on as skorch does, but raise KeyboardInterrupt where the user interrupts.
+        """Train on as skorch does, where a callback may raise KeyboardInterrupt at the end of an epoch to end training.
 
-        A callback ends training, as in skorch, by raising KeyboardInterrupt at the end of an epoch.
+        The user's own KeyboardInterrupt comes out.
         """
         if not self.initialized_:
             self.initialize()
@@ -164,20 +161,26 @@ class ImbalancedNet(InitializedNet):
             except KeyboardInterrupt:
                 if interrupt.came or not self.epoch_is_whole_:
                     raise
-            except KeyError as error:
+            except StopIteration as error:  # which would end a loop around `fit` without a word
+                raise RuntimeError("module, criterion, optimizer or a callback raised StopIteration.") from error
+            except (KeyError, ValueError, SkorchException) as error:
                 self._check_monitored(error)
                 raise
         self.notify("on_train_end", X=X, y=y)
         return self
 
-    def _check_monitored(self, error: KeyError) -> None:
-        """Raise with the reason if a callback asks for a score of held-out rows and there are none."""
-        monitored = re.search(r"\bvalid\w*", str(error))  # skorch's History puts the key into a sentence
-        if monitored and self.history and "valid_batch_count" not in self.history[-1]:
+    def _check_monitored(self, error: Exception) -> None:
+        """Raise with the reason if a callback asks for a score that skorch's history does not have."""
+        missing = re.search(r"'(\w+)'.* not found in history", str(error))
+        if missing is None or not self.history:
+            return
+        if "valid_batch_count" not in self.history[-1]:
             raise ValueError(
-                f"a callback reads {monitored.group()!r}, but nothing is held out: set early_stopping=True or "
+                f"a callback reads {missing.group(1)!r}, but nothing is held out: set early_stopping=True or "
                 "train_split."
             ) from error
+        scores = sorted(name for name in self.history[-1] if name != "batches")
+        raise ValueError(f"a callback reads {missing.group(1)!r}, which no epoch has. There are {scores}.") from error
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Let the loss and the probabilities be as the plan says for this epoch."""

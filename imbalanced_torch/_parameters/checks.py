@@ -73,6 +73,8 @@ def _check_lr(given: Any) -> None:
 
 def _check_random_state(random_state: Any) -> None:
     try:
+        if isinstance(random_state, bool | np.bool_):
+            raise ValueError("a bool is no seed")
         check_random_state(random_state)
     except (ValueError, TypeError) as error:  # scikit-learn 1.6 formats a tuple into its message
         raise ValueError(

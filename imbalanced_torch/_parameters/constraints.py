@@ -87,6 +87,7 @@ CONSTRAINTS: dict[str, Number | Switch] = {
     "verbose": Number("an int of at least 0", True, 0, besides=(False, True, np.False_, np.True_)),
     "callbacks__train_loss__on_train": Switch(),
     "callbacks__valid_loss__on_train": Switch(),
+    "compile": Switch(),
     "use_caching": Switch('True, False or "auto"', words=("auto",)),
 }
 

@@ -81,6 +81,21 @@ def equal_values(one: Any, other: Any) -> bool:
         return False
 
 
+def pass_instead(value: Any) -> str:
+    """Return what to pass instead of a tensor or a table, where an array or a dict is asked for, or nothing."""
+    if hasattr(value, "detach"):
+        return " Pass the tensor's .numpy()."
+    if not hasattr(value, "to_numpy"):
+        return ""
+    name = type(value).__name__
+    keyed = hasattr(value, "to_dict") and getattr(value, "ndim", 2) == 1
+    return (
+        f" Pass the {name}'s .to_dict(), keyed by label, or .to_numpy()."
+        if keyed
+        else f" Pass the {name}'s .to_numpy()."
+    )
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return a sentence that names the closest choice, or nothing."""
     close = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.7)
@@ -127,12 +142,12 @@ def by_label(name: str, numbers: Mapping[Any, Any], classes: np.ndarray, missing
             if unknown:
                 raise ValueError(
                     f"{name} has keys that are not classes of y: {listed(unknown)}. The classes are "
-                    f"{listed(labels)}.{_hint_of_codes(numbers, classes)}"
+                    f"{listed(labels)}.{hint_of_codes(numbers, classes)}"
                 )
     return [default if number is _MISSING else number for number, default in zip(numbers_of, missing, strict=True)]
 
 
-def _hint_of_codes(numbers: Mapping[Any, Any], classes: np.ndarray) -> str:
+def hint_of_codes(numbers: Mapping[Any, Any], classes: np.ndarray) -> str:
     """Return what to say where classes are ints from 0 on and keys are words: a meta-estimator has encoded y."""
     encoded = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
     if not encoded or not all(isinstance(key, str) for key in numbers):

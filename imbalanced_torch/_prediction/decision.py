@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from imbalanced_torch._parameters.values import by_label, choose, labels_of, listed
+from imbalanced_torch._parameters.values import by_label, choose, hint_of_codes, labels_of, listed, pass_instead
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
 #: by the class prior, which is the same as making all classes equally frequent.
@@ -102,11 +102,12 @@ def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
             raise ValueError(
                 "decision as a dict must be the threshold of one class, {label: number}, or costs, {true: {predicted: "
                 f"cost}}}}; it is {listed(decision)}. The classes are {listed(classes)}."
+                f"{hint_of_codes(decision, classes)}"
             )
         return _threshold(next(iter(decision.values())), codes[0], classes)
     if isinstance(decision, Sequence | np.ndarray):
         return _least_cost(decision, classes)
-    raise TypeError(f"decision must be {_CHOICES}; it is {decision!r}.")
+    raise TypeError(f"decision must be {_CHOICES}; it is {listed(decision)}.{pass_instead(decision)}")
 
 
 def _threshold(threshold: Any, code: int, classes: np.ndarray) -> Decision:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._parameters.values import by_label, listed
+from imbalanced_torch._parameters.values import by_label, listed, pass_instead
 
 
 def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
@@ -33,6 +33,7 @@ def resolve_prior_correction(prior_correction: Any, class_prior: np.ndarray, cla
         raise TypeError(
             "prior_correction must be False, True (the class shares of the training rows), a dict from label to prior "
             f"or an array in the order of classes_; it is {listed(prior_correction)}."
+            f"{pass_instead(prior_correction)}"
         )
     try:
         target, total = np.asarray(given, dtype=float), float(np.sum(np.asarray(shares, dtype=float)))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from imbalanced_torch._parameters.values import by_label, choose, listed, number
+from imbalanced_torch._parameters.values import by_label, choose, listed, number, pass_instead
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 
@@ -115,6 +115,7 @@ def resolve_class_weight(class_weight: Any, classes: np.ndarray) -> ClassWeighti
         f"class_weight must be None, one of the words {sorted(SCHEMES)}, EffectiveNumber(...), a dict from label to "
         "weight, "
         f"an array in the order of classes_ or a callable from counts to weights; it is {listed(class_weight)}."
+        f"{pass_instead(class_weight)}"
     )
 
 

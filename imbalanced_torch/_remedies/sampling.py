@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from torch.utils.data import Sampler
 
 from imbalanced_torch._parameters.foreign_words import resampler
-from imbalanced_torch._parameters.values import by_label, choose, listed, number
+from imbalanced_torch._parameters.values import by_label, choose, listed, number, pass_instead
 from imbalanced_torch._remedies.row_streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
@@ -264,6 +264,13 @@ _MEANT = {
 }
 
 
+#: Samplers of imbalanced-learn that make no new rows, and what acts like them in every epoch.
+_ACTING_LIKE = {
+    "RandomOverSampler": '"over" or OverSampling(ratio=...)',
+    "RandomUnderSampler": '"under" or UnderSampling(ratio=...)',
+}
+
+
 def resolve_sampling(sampling: Any, classes: np.ndarray) -> SamplingStrategy | None:
     """Turn the hyperparameter into a strategy; None leaves the rows as they are."""
     if sampling is None or isinstance(sampling, SamplingStrategy):
@@ -288,10 +295,12 @@ def resolve_sampling(sampling: Any, classes: np.ndarray) -> SamplingStrategy | N
         )
     if hasattr(sampling, "fit_resample"):  # imbalanced-learn's samplers
         name = _name(sampling)
+        if name in _ACTING_LIKE:
+            raise TypeError(f"sampling must be {choices}; for {name} pass {_ACTING_LIKE[name]}.")
         raise TypeError(f"sampling must be {choices}; {name} makes new rows. {resampler(name)}")
     if callable(sampling) and not isinstance(sampling, type):
         return Quotas(sampling, classes)
-    raise TypeError(f"sampling must be {choices}; it is {listed(sampling)}.")
+    raise TypeError(f"sampling must be {choices}; it is {listed(sampling)}.{pass_instead(sampling)}")
 
 
 def _name(thing: Any) -> str:
