@@ -815,8 +815,8 @@ def out_of_shape(form, place):
 @pytest.mark.parametrize(
     ("form", "place", "reason"),
     [
-        ("csr", 9, "indices must be < 5"),
-        ("csr", -1, "indices must be >= 0"),
+        ("csr", 9, "must be < 5"),
+        ("csr", -1, "must be >= 0"),
         ("coo", 9, "its indices go from 1 to 9 where there are 5"),
         ("lil", 9, "its indices go from 9 to 9 where there are 5"),
     ],
@@ -824,8 +824,9 @@ def out_of_shape(form, place):
 def test_a_sparse_matrix_with_indices_out_of_its_shape_raises(data, form, place, reason, method):
     estimator = net().fit(*data) if method == "predict" else net()
     args = [out_of_shape(form, place), data[1]][: 2 if method == "fit" else 1]
-    message = f"X must be a sparse matrix whose indices lie within its shape: {reason}."
-    raises(ValueError, message, getattr(estimator, method), *args)
+    before = "X must be a sparse matrix whose indices lie within its shape: "  # what follows is scipy's for csr
+    with pytest.raises(ValueError, match=f"^{before}.*{reason}.$"):
+        getattr(estimator, method)(*args)
 
 
 def test_classes_of_partial_fit_must_be_two_at_least(data):
