@@ -30,6 +30,8 @@ from imbalanced_torch._remedies.plan import TrainingPlan
 INIT, TRAINING, SAMPLING, HOLDOUT = range(4)
 #: Parameters that a trained net can't change.
 _FIXED = ("module", "criterion", "optimizer", "dtype", "device")
+#: Settings of the net that may change between fits that go on.
+_MAY_CHANGE = ("lr", "batch_size", "verbose")
 
 
 def build_net(estimator: Any, rows: Rows, plan: TrainingPlan, classes: np.ndarray, seed: int) -> ImbalancedNet:
@@ -94,10 +96,6 @@ def continue_net(estimator: Any, net: ImbalancedNet) -> ImbalancedNet:
     new = net.continued(settings, copy_callbacks(estimator.callbacks) if changed else ...)
     new.made_from_ = now
     return new
-
-
-#: Settings of the net that may change between fits that go on.
-_MAY_CHANGE = ("lr", "batch_size", "verbose")
 
 
 def random_stream(estimator: Any, X: Any) -> AbstractContextManager[None]:
