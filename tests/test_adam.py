@@ -1,4 +1,4 @@
-"""The short step of a fused Adam is the optimizer's own, bit by bit, and is left to it where somebody listens."""
+"""The short step of a fused Adam is the optimizer's own, bit by bit, and is left to it where there are hooks."""
 
 import pytest
 import torch

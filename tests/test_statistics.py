@@ -10,7 +10,7 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 
 from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling, UnderSampling
-from imbalanced_torch._losses.logits import every_logit
+from imbalanced_torch._losses.logits import to_class_logits
 from imbalanced_torch._losses.weighted import WeightedCriterion, resolve_criterion
 from imbalanced_torch._remedies.class_weight import balanced
 
@@ -197,7 +197,7 @@ def test_logits_of_one_and_two_outputs_train_to_the_same_function(data):
 
 
 def test_every_logit_keeps_the_log_odds():
-    assert torch.equal(every_logit(torch.tensor([2.0])), torch.tensor([[0.0, 2.0]]))
+    assert torch.equal(to_class_logits(torch.tensor([2.0])), torch.tensor([[0.0, 2.0]]))
 
 
 def test_the_batch_loss_is_the_weighted_sum_over_the_batch_size():

@@ -1,4 +1,4 @@
-"""What an array of the user's holds, whoever made it: numbers and labels as numpy has them, or why that cannot be."""
+"""What an array holds, of any kind that users pass: numbers and labels as numpy has them, or why that cannot be."""
 
 from __future__ import annotations
 

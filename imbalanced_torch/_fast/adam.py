@@ -17,7 +17,7 @@ from imbalanced_torch._fast.hooks import step_is_hooked
 
 
 def step_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-    """Return what makes a step of the optimizer, until somebody changes the optimizer's state or hooks."""
+    """Return a callable for one optimizer step; invalid once hooks or state change."""
     return FusedStep(optimizer) if _is_fused_adam(optimizer) and not step_is_hooked(optimizer) else optimizer.step
 
 

@@ -1,6 +1,7 @@
-"""Hooks: whether somebody has put one on a call of a module, a gradient or a step, so that torch itself has to do it.
+"""Hooks: whether there is one on a call of a module, a gradient or a step, so that torch itself has to do it.
 
-Torch has no public way to ask. Should a name be gone one day, the answer is yes.
+Torch has no public way to ask. If a private attribute disappears in a later torch, a hook is reported, so that torch's
+own path is taken.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from imbalanced_torch._losses.logits import every_logit, finite, log_odds, log_softmax
+from imbalanced_torch._losses.logits import finite, log_odds, log_softmax, to_class_logits
 from imbalanced_torch._losses.row_loss import (
     FAR,
     LossByClass,
@@ -282,4 +282,4 @@ class AsymmetricLoss(RowLoss):
         # With a clip, whose negative side is bounded, the least loss of a frequent class may lie at infinity.
         upper = bound.clamp_max(5 + max(0.0, np.log(self.clip / (1 - self.clip)))) if self.clip else bound
         f = root_of(surplus, -bound, upper)
-        return f if len(log_prior) > 2 else every_logit((2 * positives - 1) * f)[0]
+        return f if len(log_prior) > 2 else to_class_logits((2 * positives - 1) * f)[0]

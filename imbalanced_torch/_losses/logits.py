@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 
-def every_logit(logits: torch.Tensor) -> torch.Tensor:
+def to_class_logits(logits: torch.Tensor) -> torch.Tensor:
     """Return one logit per class, shape (n, K): one logit f is the two logits (0, f)."""
     if logits.ndim == 2 and logits.shape[1] > 1:
         return logits

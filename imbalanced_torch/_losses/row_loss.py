@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
 
-from imbalanced_torch._losses.logits import below_greatest, every_logit, finite, log_softmax
+from imbalanced_torch._losses.logits import below_greatest, finite, log_softmax, to_class_logits
 from imbalanced_torch._losses.targets import check_logits_of_rows, read_targets
 
 #: Classes up to which the start of training is sought in all K x K losses.
@@ -76,7 +76,7 @@ class RowLoss(nn.Module, ABC):
         """
         check_logits_of_rows(logits)
         codes, proba = read_targets(targets, logits)
-        every = every_logit(logits)
+        every = to_class_logits(logits)
         losses = self.row_losses(every, codes) if proba is None else self.expected_losses(every, proba)
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
@@ -108,7 +108,7 @@ class RowLoss(nn.Module, ABC):
         tensor of shape (n, K)
             Log probabilities in the order of codes.
         """
-        return log_softmax(finite(self.scores(every_logit(logits))))
+        return log_softmax(finite(self.scores(to_class_logits(logits))))
 
     def expected_losses(self, logits: torch.Tensor, proba: torch.Tensor) -> torch.Tensor:
         """Return sum_c p_c loss_c, the loss for targets that are class probabilities.
@@ -245,11 +245,11 @@ class LossByClass(RowLoss):
         """Return the two logits, one of them 0, whose probabilities are the prior."""
 
         def surplus(odds: torch.Tensor) -> torch.Tensor:
-            scores = finite(self.scores(every_logit(odds)))
+            scores = finite(self.scores(to_class_logits(odds)))
             return finite(scores[:, 1] - scores[:, 0] - (log_prior[1] - log_prior[0]))
 
         bound = log_prior.new_full((1,), 1e9)
-        return every_logit(root_of(surplus, -bound, bound))[0]
+        return to_class_logits(root_of(surplus, -bound, bound))[0]
 
 
 def of_true_class(values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,12 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
-from imbalanced_torch._losses.logits import every_logit, log_odds, log_softmax
+from imbalanced_torch._losses.logits import log_odds, log_softmax, to_class_logits
 from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
 from imbalanced_torch._losses.row_loss import RowLoss
 from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._parameters.names import check_keywords
-from imbalanced_torch._parameters.values import accepted_by, choose, listed
+from imbalanced_torch._parameters.values import accepted_by, listed, lookup
 
 _TWO_WAYS = (
     "A criterion must be a class that returns one loss per row under reduction='none', and must either be of the "
@@ -97,7 +97,7 @@ class WeightedCriterion(nn.Module):
 
     def row_losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Return the losses before weights, shape (n,), for logits of shape (n,), (n, 1) or (n, K)."""
-        logits = self.in_form(logits)
+        logits = self.to_criterion_input(logits)
         as_float = logits.ndim == 1 and not isinstance(self.criterion, RowLoss)
         return self.criterion(logits, codes.to(logits.dtype) if as_float else codes)
 
@@ -125,8 +125,8 @@ class WeightedCriterion(nn.Module):
             return self.criterion.log_probabilities(logits)
         declared = getattr(self.criterion, "probabilities", None)
         if declared is None:
-            return log_softmax(every_logit(logits))
-        proba = declared(self.in_form(logits))
+            return log_softmax(to_class_logits(logits))
+        proba = declared(self.to_criterion_input(logits))
         if proba.ndim == 1:
             proba = torch.stack([1 - proba, proba], dim=1)
         return torch.log(proba.clamp_min(torch.finfo(proba.dtype).tiny))
@@ -160,10 +160,10 @@ class WeightedCriterion(nn.Module):
         plain = type(self.criterion) in (nn.BCEWithLogitsLoss, nn.CrossEntropyLoss)
         return plain and getattr(self.criterion, "label_smoothing", 0) == 0
 
-    def in_form(self, logits: torch.Tensor) -> torch.Tensor:
+    def to_criterion_input(self, logits: torch.Tensor) -> torch.Tensor:
         """Bring logits to the form that the criterion takes: one logit f is the two logits (0, f)."""
         if isinstance(self.criterion, nn.CrossEntropyLoss):
-            return every_logit(logits)
+            return to_class_logits(logits)
         if isinstance(self.criterion, nn.BCEWithLogitsLoss):
             return log_odds(logits)
         return log_odds(logits) if logits.ndim == 1 or logits.shape[1] == 1 else logits
@@ -179,7 +179,7 @@ LOSSES: dict[str, type[RowLoss]] = {
 }
 
 # Words that are used elsewhere for one of ours.
-_MEANT = {
+_ALIASES = {
     "balanced_softmax": "logit_adjusted",
     "logit_adjustment": "logit_adjusted",
     "la": "logit_adjusted",
@@ -202,7 +202,7 @@ def resolve_criterion(criterion: Any, n_classes: int, parameters: Mapping[str, A
     if criterion is None:
         criterion = nn.BCEWithLogitsLoss if n_classes == 2 else nn.CrossEntropyLoss
     if isinstance(criterion, str):
-        criterion = choose("criterion", criterion, LOSSES, _MEANT)
+        criterion = lookup("criterion", criterion, LOSSES, _ALIASES)
     counts_given = True
     if _makes_criteria(criterion):
         per_row, counts_given = _made(criterion, n_classes, parameters)
@@ -312,7 +312,7 @@ def _with(parameters: Mapping[str, Any]) -> list[str]:
 
 def check_row_losses(criterion: WeightedCriterion, logits: torch.Tensor, codes: torch.Tensor) -> None:
     """Raise unless the criterion gives one loss, and one probability for each class, per row of these logits."""
-    name, form = criterion.described, tuple(criterion.in_form(logits).shape)
+    name, form = criterion.described, tuple(criterion.to_criterion_input(logits).shape)
     _check_finite_logits(logits)
     try:
         losses = criterion.row_losses(logits, codes)

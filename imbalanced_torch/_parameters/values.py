@@ -102,7 +102,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def choose(name: str, word: str, choices: Mapping[str, Choice], meant: Mapping[str, str] | None = None) -> Choice:
+def lookup(name: str, word: str, choices: Mapping[str, Choice], meant: Mapping[str, str] | None = None) -> Choice:
     """Return what `word` names; `meant` maps words of other packages to ours, for the error's suggestion."""
     if word in choices:
         return choices[word]

@@ -10,18 +10,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from imbalanced_torch._parameters.values import by_label, choose, hint_of_codes, labels_of, listed, pass_instead
+from imbalanced_torch._parameters.values import by_label, hint_of_codes, labels_of, listed, lookup, pass_instead
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
 #: by the class prior, which is the same as making all classes equally frequent.
-Reads = Literal["logits", "probabilities", "likelihoods"]
+ScoreInput = Literal["logits", "probabilities", "prior_scaled"]
 
 
 @dataclass(frozen=True)
 class Greatest:
     """The class with the greatest value."""
 
-    reads: Reads
+    reads: ScoreInput
 
     def scores(self, log_values: torch.Tensor) -> torch.Tensor:
         """Return scores of shape (n, K)."""
@@ -34,7 +34,7 @@ class Threshold:
 
     code: int
     threshold: float
-    reads: Reads = "probabilities"
+    reads: ScoreInput = "probabilities"
 
     def scores(self, log_values: torch.Tensor, proba: torch.Tensor | None = None) -> torch.Tensor:
         """Return the log-odds of the class less those of the threshold, and 0 for the other; shape (n, 2).
@@ -58,7 +58,7 @@ class LeastCost:
 
     #: Shape (K, K): what it costs more to predict k than c where c is true stands in row c, column k.
     costs: np.ndarray
-    reads: Reads = "probabilities"
+    reads: ScoreInput = "probabilities"
 
     def scores(self, log_values: torch.Tensor) -> torch.Tensor:
         """Return minus the expected costs of each prediction, shape (n, K)."""
@@ -75,11 +75,11 @@ Decision = Greatest | Threshold | LeastCost
 DECISIONS: dict[str, Decision] = {
     "trained": Greatest("logits"),
     "argmax": Greatest("probabilities"),
-    "balanced": Greatest("likelihoods"),
+    "balanced": Greatest("prior_scaled"),
 }
 
 # Words that are used elsewhere for one of ours.
-_MEANT = {"default": "trained", "logits": "trained", "map": "argmax", "auto": "trained", "prior": "balanced"}
+_ALIASES = {"default": "trained", "logits": "trained", "map": "argmax", "auto": "trained", "prior": "balanced"}
 _CHOICES = (
     f"one of the words {sorted(DECISIONS)}, a threshold in (0, 1) for two classes (a number, or {{label: number}}), or "
     "costs: a (K, K) array, true classes in rows, or a nested dict {true: {predicted: cost}}"
@@ -91,7 +91,7 @@ def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
     if isinstance(decision, np.ndarray) and decision.ndim == 0:
         decision = decision.item()
     if isinstance(decision, str):
-        return choose("decision", decision, DECISIONS, _MEANT)
+        return lookup("decision", decision, DECISIONS, _ALIASES)
     if isinstance(decision, Real) and not isinstance(decision, bool | np.bool_):
         return _threshold(decision, 1, classes)
     if isinstance(decision, Mapping) and any(isinstance(value, Mapping) for value in decision.values()):

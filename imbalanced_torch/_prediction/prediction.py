@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._losses.logits import every_logit, log_odds
+from imbalanced_torch._losses.logits import log_odds, to_class_logits
 from imbalanced_torch._losses.weighted import WeightedCriterion
 from imbalanced_torch._parameters.values import format_prior
 from imbalanced_torch._prediction.decision import Decision, Greatest, Threshold, resolve_decision
@@ -60,7 +60,7 @@ class Prediction:
         if isinstance(self.decision, Threshold):
             return self.decision.scores(self.log_proba(logits), self.proba(logits))
         if self.decision.reads == "logits":
-            values = every_logit(logits)
+            values = to_class_logits(logits)
         elif self.decision.reads == "probabilities":
             values = self.log_proba(logits)
         else:
@@ -180,7 +180,7 @@ def resolve_prediction(
     prediction = Prediction(criterion, class_prior, effective_prior, target, resolve_decision(decision, classes))
     if target is not None:
         _check_correctable("prior_correction", prior_correction, criterion, effective_prior, target, classes)
-    if prediction.decision.reads == "likelihoods":
+    if prediction.decision.reads == "prior_scaled":
         _check_correctable("decision", decision, criterion, effective_prior, prediction._equal, classes)
     return prediction
 

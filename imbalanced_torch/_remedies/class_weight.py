@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from imbalanced_torch._parameters.values import by_label, choose, listed, number, pass_instead
+from imbalanced_torch._parameters.values import by_label, listed, lookup, number, pass_instead
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 
@@ -84,7 +84,7 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 # Words that other packages use for one of ours.
-_MEANT = {"auto": "balanced", "balance": "balanced", "inverse": "balanced", "balanced_subsample": "balanced"}
+_ALIASES = {"auto": "balanced", "balance": "balanced", "inverse": "balanced", "balanced_subsample": "balanced"}
 
 
 class ClassWeighting(NamedTuple):
@@ -101,7 +101,7 @@ def resolve_class_weight(class_weight: Any, classes: np.ndarray) -> ClassWeighti
     if class_weight is None:
         return ClassWeighting(np.ones_like, costs=False)
     if isinstance(class_weight, str):
-        return ClassWeighting(choose("class_weight", class_weight, SCHEMES, _MEANT), costs=False)
+        return ClassWeighting(lookup("class_weight", class_weight, SCHEMES, _ALIASES), costs=False)
     if isinstance(class_weight, EffectiveNumber):
         return ClassWeighting(class_weight, costs=False)
     if isinstance(class_weight, Mapping):

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from torch.utils.data import Sampler
 
 from imbalanced_torch._parameters.foreign_words import resampler
-from imbalanced_torch._parameters.values import by_label, choose, listed, number, pass_instead
+from imbalanced_torch._parameters.values import by_label, listed, lookup, number, pass_instead
 from imbalanced_torch._remedies.row_streams import Draws, DrawsInTurn, EqualBatches, Passes, RowsByClass, RowStream
 
 
@@ -243,7 +243,7 @@ STRATEGIES: dict[str, SamplingStrategy] = {
 }
 
 # Words that other packages use for one of ours.
-_MEANT = {
+_ALIASES = {
     "oversample": "over",
     "oversampling": "over",
     "upsample": "over",
@@ -276,7 +276,7 @@ def resolve_sampling(sampling: Any, classes: np.ndarray) -> SamplingStrategy | N
     if sampling is None or isinstance(sampling, SamplingStrategy):
         return sampling
     if isinstance(sampling, str):
-        return choose("sampling", sampling, STRATEGIES, _MEANT)
+        return lookup("sampling", sampling, STRATEGIES, _ALIASES)
     if isinstance(sampling, Mapping):
 
         def counts_by_label(counts: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from imbalanced_torch._parameters.values import choose
+from imbalanced_torch._parameters.values import lookup
 
 
 class Schedule(BaseEstimator, ABC):
@@ -216,7 +216,7 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 # Words that are used elsewhere for one of ours.
-_MEANT = {"drw": "deferred", "drs": "deferred", "crt": "retrain_head", "progressively_balanced": "progressive"}
+_ALIASES = {"drw": "deferred", "drs": "deferred", "crt": "retrain_head", "progressively_balanced": "progressive"}
 
 
 def resolve_schedule(given: Any, *, has_remedy: bool, continues: bool, max_epochs: int) -> Schedule | None:
@@ -252,7 +252,7 @@ def _as_schedule(schedule: Any) -> Schedule | None:
     if schedule is None or isinstance(schedule, Schedule):
         return schedule
     if isinstance(schedule, str):
-        return choose("schedule", schedule, SCHEDULES, _MEANT)
+        return lookup("schedule", schedule, SCHEDULES, _ALIASES)
     raise TypeError(
         f"schedule must be None, one of the words {sorted(SCHEDULES)}, DeferredSchedule(...), ProgressiveSchedule() or "
         f"HeadRetraining(...); it is {schedule!r}."
