@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,16 +110,20 @@ class TrainingPlan:
         self.generator = generator
         self.batch_size = len(codes) if remedies.batch_size == -1 else remedies.batch_size
         self.n_rows = len(codes)
-        rows = RowsByClass(codes, len(classes), generator)
-        self.plain: RowStream = Natural(rows)
+        self.rows = rows = RowsByClass(codes, len(classes), generator)
         self.weighting: ClassWeighting = resolve_class_weight(remedies.class_weight, classes)
         strategy: SamplingStrategy | None = resolve_sampling(remedies.sampling, classes)
-        self.full = self.plain if strategy is None else strategy.stream(rows, self.batch_size)
+        self.full: RowStream = self.plain if strategy is None else strategy.stream(rows, self.batch_size)
         self.row_counts = rows.counts
         weighted = sample_weight is not None
         self.weight_sums = class_counts(codes, len(classes), sample_weight) if weighted else rows.counts.astype(float)
         #: At full strength, and in every epoch where there is no schedule.
         self.last = self._at(1.0)
+
+    @cached_property
+    def plain(self) -> RowStream:
+        """The rows as they are; made only where they are taken, for they need an index of their own."""
+        return Natural(self.rows)
 
     def epoch(self, i: int) -> Epoch:
         """Return what epoch i, counted from 0, learns from."""
