@@ -72,19 +72,19 @@ def build_net(estimator: Any, rows: Rows, plan: TrainingPlan, classes: np.ndarra
         example=(X, codes, partial(_hint_of_ints, rows, estimator.dtype)),
         start_prior=None if isinstance(module, nn.Module) else priors.start_prior,
         inferred=inferred,
+        made_from=_fixed(estimator),
     )
     with seeded(sub_seed(seed, INIT)) if draws_globally(estimator, rows.source) else nullcontext():
         net.initialize()
     schedule = plan.remedies.schedule
     if schedule is not None and schedule.retrains_head:
         last_layer(net.module_)  # raises now rather than at the switch
-    net.made_from_ = _fixed(estimator)
     return net
 
 
 def continue_net(estimator: Any, net: ImbalancedNet) -> ImbalancedNet:
     """Return a copy of a net that goes on with the estimator's settings; raise if the net would have to be another."""
-    before, now = net.made_from_, _fixed(estimator)
+    before, now = net.made_from or {}, _fixed(estimator)
     changed = {name for name in before.keys() | now.keys() if not equal_values(before.get(name), now.get(name))}
     if changed - {"callbacks"}:
         raise ValueError(
@@ -93,9 +93,7 @@ def continue_net(estimator: Any, net: ImbalancedNet) -> ImbalancedNet:
         )
     loaders = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **_net_parameters(estimator)}
     settings = {name: value for name, value in loaders.items() if name.startswith("iterator_") or name in _MAY_CHANGE}
-    new = net.continued(settings, copy_callbacks(estimator.callbacks) if changed else ...)
-    new.made_from_ = now
-    return new
+    return net.continued({**settings, "made_from": now}, copy_callbacks(estimator.callbacks) if changed else ...)
 
 
 def random_stream(estimator: Any, X: Any) -> AbstractContextManager[None]:

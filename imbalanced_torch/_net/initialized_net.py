@@ -38,6 +38,7 @@ class InitializedNet(SavedAsOneUnit):
         example: tuple[Any, ...] | None = None,
         start_prior: np.ndarray | None = None,
         inferred: Mapping[str, int] | None = None,
+        made_from: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -48,6 +49,7 @@ class InitializedNet(SavedAsOneUnit):
         self.example = example
         self.start_prior = start_prior
         self.inferred = inferred
+        self.made_from = made_from
         #: Submodules in evaluation mode, and frozen parameters, while the last layer is trained alone.
         self.eval_submodules_: list[torch.nn.Module] = []
         self.frozen_parameters_: list[torch.nn.Parameter] = []

@@ -72,12 +72,13 @@ class ImbalancedNet(InitializedNet):
     seed : int, default=0
         Seeds what a data loader draws.
     example : tuple of (X, codes) or (X, codes, hint), or None, default=None
-        A few rows, on which module and criterion are tried before training; the hint, a function, returns what ends the
-        error where the module can't take them.
+        A few rows to try module and criterion on; the hint, a function, returns what ends the error if that fails.
     start_prior : array of shape (K,) or None, default=None
         The class shares at which a module that exposes `output_bias` starts; that bias has no weight decay.
     inferred : mapping from str to int or None, default=None
         Parameters of the module that the user has not set: errors do not name them as the user's.
+    made_from : mapping or None, default=None
+        The estimator's parameters that a trained net can't change.
     **kwargs
         As for skorch.NeuralNet.
 
@@ -95,8 +96,7 @@ class ImbalancedNet(InitializedNet):
     priors_: ClassPriors | None
     fast_path_: str = ""
     weight_scale_: float = 1.0
-    #: What `train` is training with.
-    run_: TrainingRun | None = None
+    run_: TrainingRun | None = None  # what `train` is training with
 
     # Training
 

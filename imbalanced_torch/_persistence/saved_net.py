@@ -23,7 +23,7 @@ class SavedAsOneUnit(Versioned, NeuralNet):
     loaded_: Loaded | None = None
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        super().__setstate__({"eval_submodules_": [], "frozen_parameters_": [], "made_from_": {}, **state})
+        super().__setstate__({"eval_submodules_": [], "frozen_parameters_": [], "made_from": None, **state})
 
     def save_params(
         self,

@@ -72,11 +72,6 @@ class Epoch:
     #: Positions of the training rows; each iteration takes the next ones.
     batches: Batches
 
-    @property
-    def class_counts(self) -> np.ndarray:
-        """Rows of each class that are sampled, weighted by sample weight, shape (K,)."""
-        return self.priors.counts_seen
-
 
 class TrainingPlan:
     """The epochs of one fit, from its training rows alone; `plan.epoch(i)` is what epoch i learns from.
