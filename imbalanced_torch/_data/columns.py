@@ -1,0 +1,349 @@
+"""What the columns of a table are, of pandas or polars, and their values as one array of floats.
+
+Numbers stay as they are, booleans are 0 and 1, and a category is the code of its level: its place among the sorted
+levels of the training rows. What is missing is NaN in all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+#: A category of more levels is text, or a key: its levels are too rare to learn from one by one.
+MAX_LEVELS = 64
+#: The code of a level that no training row has.
+UNSEEN = -1.0
+
+#: Types whose numbers float32 holds exactly, as pandas, polars and narwhals call them.
+_NARROW = {"Float16", "Float32", "Int8", "Int16", "UInt8", "UInt16", "Boolean", "Null"}
+#: What pandas finds in a column of objects, and what it is to us.
+_OBJECTS = {
+    "string": "strings",
+    "boolean": "booleans",
+    "empty": "nothing",
+    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal"), "numbers"),
+    **dict.fromkeys(("date", "datetime", "datetime64", "period"), "dates"),
+    **dict.fromkeys(("timedelta", "timedelta64"), "durations"),
+    "time": "times",
+    "bytes": "bytes",
+    "complex": "complex numbers",
+    "interval": "intervals",
+}
+#: The same for types: narwhals' names of them, but for categories, and numpy's letters.
+_TYPES = {
+    "Boolean": "booleans",
+    "String": "strings",
+    "Null": "nothing",
+    **dict.fromkeys(("Date", "Datetime", "M"), "dates"),
+    **dict.fromkeys(("Duration", "m"), "durations"),
+    "Time": "times",
+    "Binary": "bytes",
+    **dict.fromkeys(("List", "Array"), "lists"),
+    "Struct": "structs",
+    "c": "complex numbers",
+}
+_KINDS = {"numbers": "number", "booleans": "boolean", "strings": "category", "levels": "category", "nothing": "number"}
+_COLUMNS_NAMED = 10
+#: As many as scikit-learn names.
+_NAMES_NAMED = 5
+#: Rows that are written at once: what they become stays in the cache while column after column is written to it.
+_ROWS_AT_ONCE = 2048
+_LINE = "skrub.tabular_pipeline(ImbalancedNetClassifier()).fit(X, y)"
+
+
+def is_table(X: Any) -> bool:
+    """Whether X is a DataFrame of pandas or polars."""
+    if not hasattr(type(X), "columns"):  # so that arrays need no import; polars' LazyFrame warns if it is asked itself
+        return False
+    from narwhals import dependencies
+
+    return bool(dependencies.is_pandas_dataframe(X) or dependencies.is_polars_dataframe(X))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are: learned from training rows, applied to any.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the training table, in its order. Names that are no strings stay as they are: such columns are matched by
+        position, as in scikit-learn.
+    kinds : tuple of {"number", "boolean", "category"}
+    levels : tuple of (tuple or None)
+        The levels of a category that training rows have, in the order of their codes; None for other columns.
+    blank : frozenset of int
+        Positions of columns in which nothing was seen, not even by their types: numbers, as far as anybody can say. Words
+        in them later on are as good as missing.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    levels: tuple[tuple[Any, ...] | None, ...]
+    blank: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, table: Any) -> Columns:
+        """Return what the columns of a table are.
+
+        Parameters
+        ----------
+        table : DataFrame of pandas or polars
+
+        Raises
+        ------
+        ValueError
+            If columns are neither numbers nor booleans nor categories of at most 64 levels, or have the same name.
+        TypeError
+            If some names are strings and others not.
+        """
+        names = _names(table)
+        contents, levels, refused = [], [], []
+        for name, column in zip(names, _series(table), strict=True):
+            content, found = _content(column), None
+            if content in ("strings", "levels"):
+                content, found = _levels(column, content)
+            if content not in _KINDS:
+                refused.append(f"{name!r} ({content})")
+            contents.append(content)
+            levels.append(found)
+        if refused:
+            raise ValueError(
+                f"the columns of X must be numbers, booleans, or strings and categories of at most {MAX_LEVELS} levels; "
+                f"these are not: {_first(refused)}. Let skrub make numbers of them: {_LINE}"
+            )
+        blank = frozenset(place for place, content in enumerate(contents) if content == "nothing")
+        return cls(names, tuple(_KINDS[content] for content in contents), tuple(levels), blank)
+
+    @property
+    def n_levels(self) -> np.ndarray:
+        """Number of levels of each category, 0 for other columns: ints of shape (d,)."""
+        return np.array([len(levels or ()) for levels in self.levels], dtype=np.int64)
+
+    def values(self, table: Any) -> np.ndarray:
+        """Return a table, whose columns may stand in another order, as an array of shape (n, d), in one piece.
+
+        Returns
+        -------
+        float32 array if that holds all columns exactly by their types, else float64
+            A level that no training row has is -1.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or new, or of other kinds than the training rows'.
+        """
+        columns = self._in_order(table)
+        contents = [_content(column) for column in columns]
+        narrow = all(_is_narrow(column, content) for column, content in zip(columns, contents, strict=True))
+        dtype = np.dtype(np.float32 if narrow else np.float64)
+        parts, changed = [], []
+        for place, (column, content) in enumerate(zip(columns, contents, strict=True)):
+            try:
+                parts.append(self._part(place, column, content, dtype))
+            except _OtherKindError as error:
+                changed.append(f"{self.names[place]!r} ({error})")
+        if changed:
+            raise ValueError(
+                f"the columns of X must hold what they held in fit; these do not: {_first(changed)}. Convert them as "
+                "those of the training table."
+            )
+        return _side_by_side(parts, len(table), dtype)
+
+    def _in_order(self, table: Any) -> list[nw.Series[Any]]:
+        """Return the columns of a table in the order of the training table's."""
+        names, columns = _names(table), _series(table)
+        if names == self.names:
+            return columns
+        if not (_are_strings(names) and _are_strings(self.names)):
+            if len(names) != len(self.names):
+                raise ValueError(f"X must have the {len(self.names)} columns that it had in fit; it has {len(names)}.")
+            return columns
+        found = dict(zip(names, columns, strict=True))
+        parts = (
+            ("Feature names unseen at fit time:", sorted(found.keys() - set(self.names))),
+            ("Feature names seen at fit time, yet now missing:", sorted(set(self.names) - found.keys())),
+        )
+        if any(wrong for _, wrong in parts):
+            lines = ["The feature names should match those that were passed during fit."]
+            for title, wrong in parts:
+                shown = [f"- {name}" for name in wrong[:_NAMES_NAMED]]
+                lines += [title, *shown, *["- ..."] * (len(wrong) > _NAMES_NAMED)] if wrong else []
+            raise ValueError("\n".join([*lines, ""]))
+        return [found[name] for name in self.names]
+
+    def _part(self, place: int, column: nw.Series[Any], content: str, dtype: np.dtype[Any]) -> np.ndarray:
+        """Return the values of one column, of shape (n,)."""
+        levels = self.levels[place]
+        if content == "nothing":
+            return np.full(len(column), np.nan, dtype)
+        if levels is None and content in ("numbers", "booleans"):
+            return _numbers(column, dtype)
+        if levels is None:
+            if place in self.blank or (content in ("strings", "levels") and not _factorized(column)[1]):
+                return np.full(len(column), np.nan, dtype)
+            raise _OtherKindError(f"{self.kinds[place]}s in fit, now {_in_words(content)}")
+        codes, found = _factorized(column)
+        of_fit, now = _family(levels), _family(found) if content in ("strings", "levels") else content
+        # True and 1 are the same level, as they are the same key of a dict.
+        if found and now != of_fit and not {now, of_fit} <= {"numbers", "booleans"}:
+            raise _OtherKindError(f"a category of {of_fit} in fit, now {now}")
+        code_of = {level: float(code) for code, level in enumerate(levels)}
+        # The last entry is that of code -1: missing.
+        return np.array([*(code_of.get(level, UNSEEN) for level in found), np.nan], dtype)[codes]
+
+
+class _OtherKindError(Exception):
+    """A column is not what it was in fit."""
+
+
+def _first(columns: Sequence[str]) -> str:
+    more = len(columns) - _COLUMNS_NAMED
+    return ", ".join(columns[:_COLUMNS_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _in_words(content: str) -> str:
+    return "a category" if content == "levels" else content
+
+
+def _are_strings(names: Sequence[Any]) -> bool:
+    return all(isinstance(name, str) for name in names)
+
+
+def _names(table: Any) -> tuple[Any, ...]:
+    """Return the names of the columns of a table; raise if two are the same, or if only some are strings."""
+    names = tuple(table.columns)
+    if len(set(names)) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise ValueError(f"the columns of X must have different names; these stand more than once: {twice}.")
+    if not _are_strings(names) and any(isinstance(name, str) for name in names):
+        raise TypeError(
+            "the names of the columns of X must all be strings, or none of them; they are of the types "
+            f"{sorted({type(name).__name__ for name in names})}. Write X.columns = X.columns.astype(str)."
+        )
+    return names
+
+
+def _series(table: Any) -> list[nw.Series[Any]]:
+    import narwhals as nw
+
+    # Not by way of a frame of narwhals', which wants names that are strings.
+    columns = (column for _, column in table.items()) if hasattr(table, "items") else table.iter_columns()
+    return [nw.from_native(column, series_only=True) for column in columns]
+
+
+def _content(column: nw.Series[Any]) -> str:
+    """Return what a column holds: a key of _KINDS, or the words for what no kind fits; "levels" may be of anything."""
+    import narwhals as nw
+
+    native = column.to_native()
+    letter = getattr(native.dtype, "kind", "")  # of pandas' types, its own and pyarrow's among them
+    if letter in ("i", "u", "f") or hasattr(native.dtype, "subtype") and letter == "b":  # sparse ones
+        return "numbers"
+    if native.dtype == object:
+        return _content_of_objects(nw.get_native_namespace(column).api.types.infer_dtype, native)
+    dtype = column.dtype
+    if dtype in (nw.Categorical, nw.Enum):
+        return "levels"
+    if dtype.is_numeric():
+        return "numbers"
+    name = type(dtype).__name__
+    if name == "Unknown" and str(native.dtype) == "Null":  # polars' type of no values
+        return "nothing"
+    return _TYPES.get(name) or _TYPES.get(letter) or f"values of type {native.dtype}"
+
+
+def _content_of_objects(infer_dtype: Any, objects: Any) -> str:
+    found = infer_dtype(objects, skipna=True)
+    if found.startswith("mixed"):
+        types = {type(value) for value in objects.dropna()}
+        if all(hasattr(t, "__float__") and not issubclass(t, (bool, np.bool_, np.ndarray)) for t in types):
+            return "numbers"
+        return f"mixed: {', '.join(sorted(t.__name__ for t in types))}"
+    return _OBJECTS.get(found, found)
+
+
+def _levels(column: nw.Series[Any], content: str) -> tuple[str, tuple[Any, ...] | None]:
+    """Return what a category holds, and its levels if it holds few of one family."""
+    _, found = _factorized(column)
+    if not found:
+        return "nothing", None
+    if len(found) > MAX_LEVELS:
+        return f"text or a category of {len(found)} levels", None
+    if _family(found) == "mixed":
+        return f"a category of mixed levels: {', '.join(sorted({type(level).__name__ for level in found}))}", None
+    return content, tuple(sorted(found))
+
+
+def _family(levels: Sequence[Any]) -> str:
+    """Return what levels are, in a word: levels of one family can be compared."""
+    families = {_family_of(level) for level in levels}
+    return families.pop() if len(families) == 1 else "mixed"
+
+
+def _family_of(level: Any) -> str:
+    if isinstance(level, str):
+        return "strings"
+    if isinstance(level, bool):
+        return "booleans"
+    return "numbers" if hasattr(level, "__float__") else f"values of type {type(level).__name__}"
+
+
+def _factorized(column: nw.Series[Any]) -> tuple[np.ndarray, list[Any]]:
+    """Return the values that occur, but for missing ones, and the place of each row's value among them, -1 if missing.
+
+    This takes half the time of scikit-learn's OrdinalEncoder on pandas and a fifth on polars, and it knows all kinds
+    of missing values.
+    """
+    native = column.to_native()
+    if hasattr(native, "factorize"):
+        codes, found = native.factorize()
+        return codes, found.tolist()
+    found = column.drop_nulls().unique().to_list()
+    places = column.replace_strict(found, range(len(found)), return_dtype=_int16_or_32(found)) if found else None
+    return (np.full(len(column), -1) if places is None else places.fill_null(-1).to_numpy()), found
+
+
+def _int16_or_32(values: Sequence[Any]) -> Any:
+    import narwhals as nw
+
+    return nw.Int16 if len(values) < 1 << 15 else nw.Int32
+
+
+def _is_narrow(column: nw.Series[Any], content: str) -> bool:
+    """Whether float32 holds the values of a column exactly, by its type."""
+    if content != "numbers":
+        return True
+    dtype = getattr(column.to_native().dtype, "subtype", column.to_native().dtype)
+    names = {type(column.dtype).__name__.lower(), str(dtype).lower()}
+    return not names.isdisjoint(name.lower() for name in _NARROW)
+
+
+def _numbers(column: nw.Series[Any], dtype: np.dtype[Any]) -> np.ndarray:
+    """Return numbers or booleans as floats, of any width where no copy is needed."""
+    import narwhals as nw
+
+    native = column.to_native()
+    if isinstance(native.dtype, np.dtype) and native.dtype.kind in "biuf":
+        return native.to_numpy()
+    if hasattr(native, "factorize"):
+        return native.to_numpy(dtype=dtype, na_value=np.nan)
+    if column.dtype.is_float():
+        return column.to_numpy()
+    return column.cast(nw.Float32 if dtype == np.float32 else nw.Float64).to_numpy()
+
+
+def _side_by_side(parts: Sequence[np.ndarray], n_rows: int, dtype: np.dtype[Any]) -> np.ndarray:
+    values = np.empty((n_rows, len(parts)), dtype)
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        for place, part in enumerate(parts):
+            values[rows, place] = part[rows]
+    return values
