@@ -9,26 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import narwhals as nw
 
 #: A category of more levels is text, or a key: its levels are too rare to learn from one by one.
 MAX_LEVELS = 64
 #: The code of a level that no training row has.
 UNSEEN = -1.0
 
-#: Types whose numbers float32 holds exactly, as pandas, polars and narwhals call them.
-_NARROW = {"Float16", "Float32", "Int8", "Int16", "UInt8", "UInt16", "Boolean", "Null"}
+#: Types whose numbers float32 holds exactly, as numpy and narwhals call them, but for capitals.
+_NARROW = {"float16", "float32", "int8", "int16", "uint8", "uint16"}
 #: What pandas finds in a column of objects, and what it is to us.
 _OBJECTS = {
     "string": "strings",
     "boolean": "booleans",
     "empty": "nothing",
-    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal"), "numbers"),
+    **dict.fromkeys(("integer", "floating", "decimal"), "numbers"),
     **dict.fromkeys(("date", "datetime", "datetime64", "period"), "dates"),
     **dict.fromkeys(("timedelta", "timedelta64"), "durations"),
     "time": "times",
@@ -40,7 +37,6 @@ _OBJECTS = {
 _TYPES = {
     "Boolean": "booleans",
     "String": "strings",
-    "Null": "nothing",
     **dict.fromkeys(("Date", "Datetime", "M"), "dates"),
     **dict.fromkeys(("Duration", "m"), "durations"),
     "Time": "times",
@@ -49,12 +45,16 @@ _TYPES = {
     "Struct": "structs",
     "c": "complex numbers",
 }
+#: What float() takes too.
+_NO_NUMBERS = (bool, np.bool_, np.ndarray, np.complexfloating)
 _KINDS = {"numbers": "number", "booleans": "boolean", "strings": "category", "levels": "category", "nothing": "number"}
 _COLUMNS_NAMED = 10
 #: As many as scikit-learn names.
 _NAMES_NAMED = 5
 #: Rows that are written at once: what they become stays in the cache while column after column is written to it.
 _ROWS_AT_ONCE = 2048
+#: Below so many rows a dict is faster than a call of polars.
+_FEW = 4096
 _LINE = "skrub.tabular_pipeline(ImbalancedNetClassifier()).fit(X, y)"
 
 
@@ -80,8 +80,8 @@ class Columns:
     levels : tuple of (tuple or None)
         The levels of a category that training rows have, in the order of their codes; None for other columns.
     blank : frozenset of int
-        Positions of columns in which nothing was seen, not even by their types: numbers, as far as anybody can say. Words
-        in them later on are as good as missing.
+        Positions of columns that held nothing, in a type that says nothing. They count as numbers; what is no number
+        in them later is as good as missing, as nothing was learned of it.
     """
 
     names: tuple[str, ...]
@@ -116,8 +116,8 @@ class Columns:
             levels.append(found)
         if refused:
             raise ValueError(
-                f"the columns of X must be numbers, booleans, or strings and categories of at most {MAX_LEVELS} levels; "
-                f"these are not: {_first(refused)}. Let skrub make numbers of them: {_LINE}"
+                "the columns of X must be numbers, booleans, or strings and categories of at most "
+                f"{MAX_LEVELS} levels; these are not: {_first(refused)}. Let skrub make numbers of them: {_LINE}"
             )
         blank = frozenset(place for place, content in enumerate(contents) if content == "nothing")
         return cls(names, tuple(_KINDS[content] for content in contents), tuple(levels), blank)
@@ -157,7 +157,7 @@ class Columns:
             )
         return _side_by_side(parts, len(table), dtype)
 
-    def _in_order(self, table: Any) -> list[nw.Series[Any]]:
+    def _in_order(self, table: Any) -> list[Any]:
         """Return the columns of a table in the order of the training table's."""
         names, columns = _names(table), _series(table)
         if names == self.names:
@@ -179,25 +179,25 @@ class Columns:
             raise ValueError("\n".join([*lines, ""]))
         return [found[name] for name in self.names]
 
-    def _part(self, place: int, column: nw.Series[Any], content: str, dtype: np.dtype[Any]) -> np.ndarray:
+    def _part(self, place: int, column: Any, content: str, dtype: np.dtype[Any]) -> np.ndarray:
         """Return the values of one column, of shape (n,)."""
-        levels = self.levels[place]
-        if content == "nothing":
-            return np.full(len(column), np.nan, dtype)
-        if levels is None and content in ("numbers", "booleans"):
+        levels, numeric = self.levels[place], content in ("numbers", "booleans")
+        if levels is None and numeric:
             return _numbers(column, dtype)
-        if levels is None:
-            if place in self.blank or (content in ("strings", "levels") and not _factorized(column)[1]):
-                return np.full(len(column), np.nan, dtype)
-            raise _OtherKindError(f"{self.kinds[place]}s in fit, now {_in_words(content)}")
-        codes, found = _factorized(column)
-        of_fit, now = _family(levels), _family(found) if content in ("strings", "levels") else content
-        # True and 1 are the same level, as they are the same key of a dict.
-        if found and now != of_fit and not {now, of_fit} <= {"numbers", "booleans"}:
-            raise _OtherKindError(f"a category of {of_fit} in fit, now {now}")
-        code_of = {level: float(code) for code, level in enumerate(levels)}
-        # The last entry is that of code -1: missing.
-        return np.array([*(code_of.get(level, UNSEEN) for level in found), np.nan], dtype)[codes]
+        if levels is not None and (numeric or content in ("strings", "levels")):
+            codes, found = _factorized(column)
+            of_fit, now = _family(levels), content if numeric else _family(found)
+            # True and 1 are the same level, as they are the same key of a dict.
+            if not found or now == of_fit or {now, of_fit} <= {"numbers", "booleans"}:
+                code_of = {level: code for code, level in enumerate(levels)}
+                # The last entry is that of the code -1: missing.
+                return np.array([*(code_of.get(level, UNSEEN) for level in found), np.nan], dtype)[codes]
+        else:
+            now = "a category" if content == "levels" else content
+        if content == "nothing" or place in self.blank or _wrapped(column).is_null().all():
+            return np.full(len(column), np.nan, dtype)
+        of_fit = f"{self.kinds[place]}s" if levels is None else f"a category of {_family(levels)}"
+        raise _OtherKindError(f"{of_fit} in fit, now {now}")
 
 
 class _OtherKindError(Exception):
@@ -207,10 +207,6 @@ class _OtherKindError(Exception):
 def _first(columns: Sequence[str]) -> str:
     more = len(columns) - _COLUMNS_NAMED
     return ", ".join(columns[:_COLUMNS_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _in_words(content: str) -> str:
-    return "a category" if content == "levels" else content
 
 
 def _are_strings(names: Sequence[Any]) -> bool:
@@ -231,55 +227,62 @@ def _names(table: Any) -> tuple[Any, ...]:
     return names
 
 
-def _series(table: Any) -> list[nw.Series[Any]]:
-    import narwhals as nw
-
-    # Not by way of a frame of narwhals', which wants names that are strings.
-    columns = (column for _, column in table.items()) if hasattr(table, "items") else table.iter_columns()
-    return [nw.from_native(column, series_only=True) for column in columns]
+def _series(table: Any) -> list[Any]:
+    """Return the columns of a table, in their library's own type."""
+    return [column for _, column in table.items()] if hasattr(table, "items") else table.get_columns()
 
 
-def _content(column: nw.Series[Any]) -> str:
+def _wrapped(column: Any) -> Any:
+    """Return a column as narwhals', for what has another name in each library."""
+    import narwhals.stable.v2 as nw
+
+    return nw.from_native(column, series_only=True)
+
+
+def _content(column: Any) -> str:
     """Return what a column holds: a key of _KINDS, or the words for what no kind fits; "levels" may be of anything."""
-    import narwhals as nw
-
-    native = column.to_native()
-    letter = getattr(native.dtype, "kind", "")  # of pandas' types, its own and pyarrow's among them
-    if letter in ("i", "u", "f") or hasattr(native.dtype, "subtype") and letter == "b":  # sparse ones
+    letter = getattr(column.dtype, "kind", "")  # of pandas' types, its own and pyarrow's among them
+    if letter in ("i", "u", "f") or (letter == "b" and hasattr(column.dtype, "subtype")):  # sparse ones
         return "numbers"
-    if native.dtype == object:
-        return _content_of_objects(nw.get_native_namespace(column).api.types.infer_dtype, native)
-    dtype = column.dtype
-    if dtype in (nw.Categorical, nw.Enum):
+    if letter == "b":
+        return "booleans"
+    wrapped = _wrapped(column)
+    if letter == "O" and column.dtype == object:
+        return _content_of_objects(wrapped.__native_namespace__().api.types.infer_dtype, column)
+    name = type(wrapped.dtype).__name__
+    if name in ("Categorical", "Enum"):
         return "levels"
-    if dtype.is_numeric():
+    if wrapped.dtype.is_numeric():
         return "numbers"
-    name = type(dtype).__name__
-    if name == "Unknown" and str(native.dtype) == "Null":  # polars' type of no values
+    if str(column.dtype) in ("Null", "null[pyarrow]"):  # which narwhals does not know
         return "nothing"
-    return _TYPES.get(name) or _TYPES.get(letter) or f"values of type {native.dtype}"
+    return _TYPES.get(name) or _TYPES.get(letter) or f"values of type {column.dtype}"
 
 
 def _content_of_objects(infer_dtype: Any, objects: Any) -> str:
     found = infer_dtype(objects, skipna=True)
     if found.startswith("mixed"):
         types = {type(value) for value in objects.dropna()}
-        if all(hasattr(t, "__float__") and not issubclass(t, (bool, np.bool_, np.ndarray)) for t in types):
+        if all(hasattr(t, "__float__") and not issubclass(t, _NO_NUMBERS) for t in types):
             return "numbers"
-        return f"mixed: {', '.join(sorted(t.__name__ for t in types))}"
+        words = sorted(t.__name__ for t in types)
+        return f"values of type {words[0]}" if len(words) == 1 else f"mixed: {', '.join(words)}"
     return _OBJECTS.get(found, found)
 
 
-def _levels(column: nw.Series[Any], content: str) -> tuple[str, tuple[Any, ...] | None]:
+def _levels(column: Any, content: str) -> tuple[str, tuple[Any, ...] | None]:
     """Return what a category holds, and its levels if it holds few of one family."""
     _, found = _factorized(column)
     if not found:
         return "nothing", None
     if len(found) > MAX_LEVELS:
         return f"text or a category of {len(found)} levels", None
-    if _family(found) == "mixed":
-        return f"a category of mixed levels: {', '.join(sorted({type(level).__name__ for level in found}))}", None
-    return content, tuple(sorted(found))
+    try:
+        if _family(found) != "mixed":
+            return content, tuple(sorted(found))
+    except TypeError:  # there is no order
+        pass
+    return f"a category of {', '.join(sorted({type(level).__name__ for level in found}))} levels", None
 
 
 def _family(levels: Sequence[Any]) -> str:
@@ -296,48 +299,50 @@ def _family_of(level: Any) -> str:
     return "numbers" if hasattr(level, "__float__") else f"values of type {type(level).__name__}"
 
 
-def _factorized(column: nw.Series[Any]) -> tuple[np.ndarray, list[Any]]:
-    """Return the values that occur, but for missing ones, and the place of each row's value among them, -1 if missing.
+def _factorized(column: Any) -> tuple[np.ndarray, list[Any]]:
+    """Return the place of each row's value among those that occur, -1 if it is missing, and these.
 
-    This takes half the time of scikit-learn's OrdinalEncoder on pandas and a fifth on polars, and it knows all kinds
-    of missing values.
+    This takes a third of the time of scikit-learn's OrdinalEncoder, or less, and knows each kind of missing values.
     """
-    native = column.to_native()
-    if hasattr(native, "factorize"):
-        codes, found = native.factorize()
+    if hasattr(column, "factorize"):
+        codes, found = column.factorize()
         return codes, found.tolist()
-    found = column.drop_nulls().unique().to_list()
-    places = column.replace_strict(found, range(len(found)), return_dtype=_int16_or_32(found)) if found else None
-    return (np.full(len(column), -1) if places is None else places.fill_null(-1).to_numpy()), found
+    import narwhals.stable.v2 as nw
+
+    wrapped = _wrapped(column)
+    if len(column) < _FEW:
+        values = wrapped.to_list()
+        place_of = {value: place for place, value in enumerate(dict.fromkeys(v for v in values if v is not None))}
+        return np.array([place_of.get(value, -1) for value in values], dtype=np.intp), list(place_of)
+    found = wrapped.drop_nulls().unique().to_list()
+    if not found:
+        return np.full(len(column), -1), found
+    places = wrapped.replace_strict(found, range(len(found)), return_dtype=nw.Int32)
+    return places.fill_null(-1).to_numpy(), found
 
 
-def _int16_or_32(values: Sequence[Any]) -> Any:
-    import narwhals as nw
-
-    return nw.Int16 if len(values) < 1 << 15 else nw.Int32
-
-
-def _is_narrow(column: nw.Series[Any], content: str) -> bool:
+def _is_narrow(column: Any, content: str) -> bool:
     """Whether float32 holds the values of a column exactly, by its type."""
     if content != "numbers":
         return True
-    dtype = getattr(column.to_native().dtype, "subtype", column.to_native().dtype)
-    names = {type(column.dtype).__name__.lower(), str(dtype).lower()}
-    return not names.isdisjoint(name.lower() for name in _NARROW)
+    dtype = getattr(column.dtype, "subtype", column.dtype)
+    if isinstance(dtype, np.dtype):
+        return str(dtype) in _NARROW
+    return type(_wrapped(column).dtype).__name__.lower() in _NARROW
 
 
-def _numbers(column: nw.Series[Any], dtype: np.dtype[Any]) -> np.ndarray:
+def _numbers(column: Any, dtype: np.dtype[Any]) -> np.ndarray:
     """Return numbers or booleans as floats, of any width where no copy is needed."""
-    import narwhals as nw
-
-    native = column.to_native()
-    if isinstance(native.dtype, np.dtype) and native.dtype.kind in "biuf":
-        return native.to_numpy()
-    if hasattr(native, "factorize"):
-        return native.to_numpy(dtype=dtype, na_value=np.nan)
-    if column.dtype.is_float():
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
-    return column.cast(nw.Float32 if dtype == np.float32 else nw.Float64).to_numpy()
+    if hasattr(column, "factorize"):
+        return column.to_numpy(dtype=dtype, na_value=np.nan)
+    import narwhals.stable.v2 as nw
+
+    wrapped = _wrapped(column)
+    if not wrapped.dtype.is_float():
+        wrapped = wrapped.cast(nw.Float32 if dtype == np.float32 else nw.Float64)
+    return wrapped.to_numpy()
 
 
 def _side_by_side(parts: Sequence[np.ndarray], n_rows: int, dtype: np.dtype[Any]) -> np.ndarray:
