@@ -91,11 +91,7 @@ class Columns:
 
     @classmethod
     def of(cls, table: Any) -> Columns:
-        """Return what the columns of a table are.
-
-        Parameters
-        ----------
-        table : DataFrame of pandas or polars
+        """Return what the columns of a table of pandas or polars are.
 
         Raises
         ------
@@ -317,7 +313,7 @@ def _factorized(column: Any) -> tuple[np.ndarray, list[Any]]:
     found = wrapped.drop_nulls().unique().to_list()
     if not found:
         return np.full(len(column), -1), found
-    places = wrapped.replace_strict(found, range(len(found)), return_dtype=nw.Int32)
+    places = wrapped.replace_strict(found, list(range(len(found))), return_dtype=nw.Int32)
     return places.fill_null(-1).to_numpy(), found
 
 
