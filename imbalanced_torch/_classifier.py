@@ -12,15 +12,22 @@ from sklearn.utils import check_random_state
 
 from imbalanced_torch._data.checks import check_classes
 from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
+from imbalanced_torch._ensemble.members import Members
+from imbalanced_torch._ensemble.stopping import StopOutOfFold
 from imbalanced_torch._fitted_classifier import FittedClassifier
 from imbalanced_torch._net.assembly import (
     HOLDOUT,
     SAMPLING,
     TRAINING,
+    Settings,
     build_net,
+    choose_settings,
     continue_net,
+    deal_folds,
     draws_globally,
+    make_members,
     random_stream,
+    rows_of_members,
 )
 from imbalanced_torch._net.callbacks import EarlyStopping
 from imbalanced_torch._net.global_state import reseed, sub_seed, worker_threads
@@ -216,10 +223,10 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         prior_correction: Any = False,
         decision: Any = "trained",
         epoch_size: float | None = None,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        lr: float = 1e-3,
-        max_epochs: int = 50,
-        batch_size: int = 64,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        lr: float | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -400,7 +407,6 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         """Train a new net, or a copy of one that goes on, and assign what was learned once all has gone well."""
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
-        schedule = self._checked_schedule(continues=net is not None or single_epoch)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
         n_before = 0 if net is None else len(net.history)
 
@@ -408,50 +414,83 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         split_seed = sub_seed(seed, HOLDOUT)
         data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
 
-        # 3. Remedies: which rows each epoch sees and what each class weighs, from the training rows alone.
-        previous = self.class_priors_ if single_epoch and net is not None else None
-        plan = self._plan(data, schedule, sub_seed(seed, SAMPLING, n_before), previous)
+        # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
+        settings = choose_settings(self, data, seed, net)
+        folds = deal_folds(settings, data, split_seed) if data.stops_early else None
 
-        # 4. The net: new, started at the plan's first prior, or a copy of the one that goes on.
-        new = build_net(self, data.training, plan, data.classes, seed) if net is None else continue_net(self, net)
+        # 4. Remedies: which rows each epoch sees and what each class weighs, from the training rows alone.
+        schedule = self._checked_schedule(settings, continues=net is not None or single_epoch)
+        previous = self.class_priors_ if single_epoch and net is not None else None
+        plan = self._plan(data, settings, folds, schedule, sub_seed(seed, SAMPLING, n_before), previous, single_epoch)
+
+        # 5. The net: new, started at the plan's first prior, or a copy of the one that goes on.
+        new = (
+            build_net(self, settings, data.training, plan, data.classes, seed)
+            if net is None
+            else continue_net(self, settings, net)
+        )
         self._decide(new, plan, data.classes)
 
-        # 5. Training: epoch by epoch, each as plan.epoch(i) says.
+        # 6. Training: epoch by epoch, each as plan.epoch(i) says.
         stream = sub_seed(seed, TRAINING, n_before)
         if draws_globally(self, X):
             reseed(stream)
-        epochs = 1 if single_epoch else self._number("max_epochs")
-        stopping = self._stopping(schedule) if data.stops_early else None
-        new.train(data.training, data.validation, plan, epochs=epochs, seed=stream, early_stopping=stopping)
+        members = make_members(new, settings, data, folds, seed)
+        stopping = self._stopping(schedule, settings) if data.stops_early else None
+        new.train(
+            data.training,
+            data.validation if members is None or members.held_out is None else members.held_out_rows,
+            plan,
+            epochs=1 if single_epoch else settings.max_epochs,
+            seed=stream,
+            early_stopping=stopping,
+            members=members,
+        )
 
-        # 6. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
-        return self._assign(new, data)
+        # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
+        return self._assign(new, data, members)
 
-    def _checked_schedule(self, continues: bool) -> Schedule | None:
+    def _checked_schedule(self, settings: Settings, continues: bool) -> Schedule | None:
         return resolve_schedule(
             self._with_parameters("schedule"),
             has_remedy=self.class_weight is not None or self.sampling is not None,
             continues=continues,
-            max_epochs=self._number("max_epochs"),
+            max_epochs=settings.max_epochs,
         )
 
     def _plan(
-        self, data: TrainingData, schedule: Schedule | None, seed: int, previous: ClassPriors | None
+        self,
+        data: TrainingData,
+        settings: Settings,
+        folds: np.ndarray | None,
+        schedule: Schedule | None,
+        seed: int,
+        previous: ClassPriors | None,
+        single_epoch: bool,
     ) -> TrainingPlan:
-        loader, batch_size = self._part("iterator_train"), self._number("batch_size")
-        warn_of_few_rows(self._number("epoch_size"), batch_size, len(data.classes))
+        loader, epoch_size = self._part("iterator_train"), self._number("epoch_size")
+        warn_of_few_rows(epoch_size, settings.batch_size, len(data.classes))
         remedies = Remedies(
             class_weight=self._with_parameters("class_weight"),
             sampling=self._with_parameters("sampling"),
             schedule=schedule,
-            epoch_size=self._number("epoch_size"),
-            max_epochs=self._number("max_epochs"),
-            batch_size=loader.get("batch_size", batch_size),
+            epoch_size=settings.epoch_rows if epoch_size is None and not single_epoch else epoch_size,
+            max_epochs=settings.max_epochs,
+            batch_size=loader.get("batch_size", settings.batch_size),
             drop_last=loader.get("drop_last", False),
             draw_is_known=not user_sampler_parameter(loader),
         )
         rows, generator = data.training, torch.Generator().manual_seed(seed)
-        plan = TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous)  # type: ignore[arg-type]
+        own = None if settings.n_members is None else rows_of_members(folds, settings.n_members, len(rows))
+        plan = TrainingPlan(
+            remedies,
+            rows.codes,  # type: ignore[arg-type]
+            rows.sample_weight,
+            data.classes,
+            generator,
+            previous,
+            own,
+        )
         plan.warn_if_combined(stacklevel=4)
         return plan
 
@@ -473,14 +512,19 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             warn_uncorrected(prediction, self.decision, classes, stacklevel=4)
         net.predict_with(prediction)
 
-    def _stopping(self, schedule: Schedule | None) -> EarlyStopping:
-        plain_epochs = 0 if schedule is None else schedule.first_to_keep(self._number("max_epochs"))
-        return EarlyStopping(self._number("n_iter_no_change"), float(self.tol), after=plain_epochs)
+    def _stopping(self, schedule: Schedule | None, settings: Settings) -> EarlyStopping | StopOutOfFold:
+        plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
+        patience = self._number("n_iter_no_change")
+        if settings.n_members is not None:
+            return StopOutOfFold(patience, after=plain_epochs)
+        return EarlyStopping(patience, float(self.tol), after=plain_epochs)
 
-    def _assign(self, net: ImbalancedNet, data: TrainingData) -> Self:
-        for name in COLUMNS:
+    def _assign(self, net: ImbalancedNet, data: TrainingData, members: Members | None) -> Self:
+        for name in (*COLUMNS, "oof_proba_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(data.columns)
+        if members is not None and members.folds is not None:
+            self.oof_proba_ = members.out_of_fold_proba(net)
         self.net_ = net
         self.classes_ = data.classes
         self.class_priors_ = net.priors_

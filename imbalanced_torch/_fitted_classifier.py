@@ -14,6 +14,7 @@ from torch import nn
 
 from imbalanced_torch._data.checks import check_X
 from imbalanced_torch._data.rows import Rows, check_fits
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._net.forward import checked_logits
 from imbalanced_torch._net.global_state import worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
@@ -34,12 +35,23 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     decision: Any
     net_: ImbalancedNet
 
-    def _allows_nan(self) -> bool:
-        """Return whether the module declares that it takes NaN and inf, behind a functools.partial too."""
+    def _module_class(self) -> Any:
+        """Return the module, behind a functools.partial too; None is the default net."""
         module = self.module
         while isinstance(module, partial):
             module = module.func
-        return bool(getattr(module, "allow_nan", False))
+        return MLPEnsemble if module is None else module
+
+    def _takes_tables(self) -> bool:
+        """Whether the net takes raw tables: categories and missing values become numbers on the way to it."""
+        module = self._module_class()
+        return isinstance(module, type) and issubclass(module, MLPEnsemble)
+
+    def _finite(self) -> bool | str:
+        """Return whether X must be finite, or "allow-nan": a module may declare that it takes NaN and inf."""
+        if self._takes_tables():
+            return "allow-nan"
+        return not getattr(self._module_class(), "allow_nan", False)
 
     def _prediction(self) -> Prediction:
         """Return what is made of logits, resolved anew where a parameter has changed; `net_` makes the same of them."""
@@ -67,10 +79,10 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     def _logits(self, X: Any) -> torch.Tensor:
         """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
         check_is_fitted(self)
-        X = check_X(self, X, reset=False, allow_nan=self._allows_nan())
+        X = check_X(self, X, reset=False, finite=self._finite())
         check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
         rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.collate_for_prediction)
-        return checked_logits(self.net_, rows, type(self).__name__, self._allows_nan())
+        return checked_logits(self.net_, rows, type(self).__name__, self._finite() is not True)
 
     @worker_threads()
     @torch.no_grad()
@@ -198,5 +210,5 @@ class FittedClassifier(SavesParams, ClassifierMixin):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self._allows_nan()
+        tags.input_tags.allow_nan = self._finite() is not True
         return tags

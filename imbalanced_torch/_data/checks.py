@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
+from imbalanced_torch._data.columns import Columns, is_table
 from imbalanced_torch._data.rows import n_rows, row_shape
 from imbalanced_torch._data.values import check_format, check_numbers, kind, named, native, readable
 from imbalanced_torch._parameters.values import listed
@@ -25,20 +26,38 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _CHUNK = 1 << 20
 
 
-def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
+def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes: bool = False) -> Any:
     """Return X as an array, CSR matrix, dict of arrays or Dataset; raise if it is not finite or has other columns.
 
-    `reset` takes the columns as they are and stores them on the estimator; else they must be those of `fit`.
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    X : what the user passes
+    reset : bool
+        Whether to take the columns as they are and store them on the estimator; else they must be those of `fit`.
+    finite : bool or "allow-nan"
+        Whether values must be finite, NaN aside where that is said.
+    encodes : bool
+        Whether categories and missing values of a table become numbers here.
     """
-    if not reset and _is_as_in_fit(estimator, X, allow_nan):
+    if not reset and _is_as_in_fit(estimator, X, finite):
         return X
     if reset:
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "columns_"):
             vars(estimator).pop(name, None)
+    columns = getattr(estimator, "columns_", None)
+    if is_table(X) and (encodes if reset else columns is not None):
+        return _table(estimator, X, reset, finite)
+    if columns is not None and "category" in columns.kinds:
+        raise ValueError(
+            f"X must be a table, as in fit, for {type(estimator).__name__} has learned categories by name: "
+            f"{listed([n for n, kind in zip(columns.names, columns.kinds, strict=True) if kind == 'category'])}. It is "
+            f"{kind(X)}."
+        )
     if isinstance(X, Dataset | SliceDataset):
         checked = _dataset(X)
     elif isinstance(X, Mapping) and not issparse(X):  # scipy's dok format is a dict too
-        checked = _entries(X, finite=not allow_nan)
+        checked = _entries(X, finite=bool(finite))
     elif isinstance(X, DataLoader):
         raise TypeError(
             "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and "
@@ -46,9 +65,28 @@ def check_X(estimator: Any, X: Any, *, reset: bool, allow_nan: bool) -> Any:
         )
     else:
         check = partial(validate_data, estimator)
-        checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=not allow_nan)
+        finite = True if finite and np.ndim(X) > 2 else finite  # NaN is a missing value in columns
+        checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
     _check_shape(estimator, checked, reset)
     return checked
+
+
+def _table(estimator: Any, X: Any, reset: bool, finite: bool | str) -> np.ndarray:
+    """Return the values of a table, its columns found by name."""
+    if 0 in X.shape:
+        raise ValueError(f"X must have at least one row and one column; it is a table of shape {X.shape}.")
+    columns = Columns.of(X) if reset else estimator.columns_
+    values = columns.values(X)
+    names = dict(enumerate(columns.names))
+    if finite and (bad := np.isinf(values).any(axis=0)).any():
+        raise ValueError(f"X must be finite; there is infinity in {listed([names[j] for j in np.flatnonzero(bad)])}.")
+    if reset:
+        estimator.columns_ = columns
+        estimator.n_features_in_ = len(columns.names)
+        estimator.row_shape_ = values.shape[1:]
+        if all(isinstance(name, str) for name in columns.names):
+            estimator.feature_names_in_ = np.array(columns.names, dtype=object)
+    return values
 
 
 def _dataset(X: Any) -> Any:
@@ -84,7 +122,7 @@ def _check_shape(estimator: Any, checked: Any, reset: bool) -> None:
         )
 
 
-def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
+def _is_as_in_fit(estimator: Any, X: Any, finite: bool | str) -> bool:
     """Whether X is an array that passes every check: what scikit-learn's take for one row is more than a small net."""
     return (
         type(X) is np.ndarray
@@ -93,7 +131,7 @@ def _is_as_in_fit(estimator: Any, X: Any, allow_nan: bool) -> bool:
         and X.shape[1:] == estimator.row_shape_
         and len(X) > 0
         and not hasattr(estimator, "feature_names_in_")
-        and (allow_nan or bool(np.isfinite(_sum(X))))
+        and (finite is False or bool(np.isfinite(_sum(X))) or (finite == "allow-nan" and not np.isinf(X).any()))
     )
 
 

@@ -393,6 +393,11 @@ def _is_array(X: Any) -> bool:
     return isinstance(X, np.ndarray) or sparse.issparse(X)
 
 
+def is_matrix(X: Any) -> bool:
+    """Whether X has rows and columns and nothing else: a 2-d array or a CSR matrix."""
+    return _is_array(X) and X.ndim == 2
+
+
 def row_shape(X: Any) -> Any:
     """Return the shape of one row: a tuple, a dict of them for a dict, None for a Dataset."""
     if isinstance(X, Mapping):

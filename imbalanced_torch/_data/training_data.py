@@ -11,14 +11,14 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from imbalanced_torch._data.checks import check_sample_weight, check_X, check_y, encode
-from imbalanced_torch._data.rows import Rows, check_fits, class_counts, resolve_dtype
+from imbalanced_torch._data.rows import Rows, check_fits, class_counts, is_matrix, resolve_dtype
 from imbalanced_torch._data.validation_split import split_by_callable, stratified_split
 from imbalanced_torch._parameters.values import listed
 
-#: Above so many rows early_stopping="auto" stops early, as HistGradientBoostingClassifier does.
-_EARLY_STOPPING_ROWS = 10_000
+#: early_stopping="auto" holds rows out where so many of the rarest class come to each part.
+_ENOUGH_ROWS = 9.5
 #: Fitted attributes that say what X is like.
-COLUMNS = ("n_features_in_", "feature_names_in_", "row_shape_")
+COLUMNS = ("n_features_in_", "feature_names_in_", "columns_", "row_shape_")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class TrainingData:
         Whether training stops on these.
     columns : mapping
         Fitted attributes that say what X is like.
+    kept : int array or None
+        Which rows of X these are, where some weigh nothing.
     """
 
     classes: np.ndarray
@@ -43,6 +45,13 @@ class TrainingData:
     validation: Rows | None
     stops_early: bool
     columns: Mapping[str, Any]
+    kept: np.ndarray | None = None
+
+    @property
+    def n_levels(self) -> np.ndarray | None:
+        """Levels of each column that is a category, 0 of numbers, shape (d,); None where X is no table."""
+        columns = self.columns.get("columns_")
+        return None if columns is None else columns.n_levels
 
 
 def read_training_data(
@@ -73,7 +82,7 @@ def read_training_data(
     """
     seen = object.__new__(type(estimator))  # on which scikit-learn's checks write what they find of the columns
     vars(seen).update(vars(estimator))
-    X = check_X(seen, X, reset=net is None, allow_nan=estimator._allows_nan())
+    X = check_X(seen, X, reset=net is None, finite=estimator._finite(), encodes=estimator._takes_tables())
     y = check_y(seen, y, X)
     weights = check_sample_weight(sample_weight, len(y))
     classes = _check_classes(y, classes, whole=not single_epoch)
@@ -86,13 +95,13 @@ def read_training_data(
     )
     rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if net is None else net.dtype)
     check_fits(X, rows.dtype, getattr(seen, "feature_names_in_", None))
-    stops_early = not single_epoch and _stops_early(estimator, len(rows))
+    stops_early = not single_epoch and _stops_early(estimator, rows, len(classes))
     training, validation = rows, None
     if not single_epoch:
         training, validation = _split(seen, rows, y, classes, split_seed, stops_early)
         _check_counts(training, rows, classes)
     columns = {name: vars(seen)[name] for name in COLUMNS if name in vars(seen)}
-    return TrainingData(classes, training, validation, stops_early, columns)
+    return TrainingData(classes, training, validation, stops_early, columns, kept)
 
 
 def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np.ndarray:
@@ -111,11 +120,23 @@ def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np
     return classes
 
 
-def _stops_early(estimator: Any, n: int) -> bool:
+def _stops_early(estimator: Any, rows: Rows, n_classes: int) -> bool:
     if isinstance(estimator.callbacks, str) and estimator.callbacks == "disable":
         return False
     early_stopping = estimator.early_stopping
-    return n > _EARLY_STOPPING_ROWS if isinstance(early_stopping, str) else bool(early_stopping)
+    if not isinstance(early_stopping, str):
+        return bool(early_stopping)
+    if holds_out_folds(estimator, rows):
+        return True
+    # Both parts must say something of the rarest class.
+    counts = class_counts(rows.codes, n_classes)  # type: ignore[arg-type]
+    rarest = counts[counts > 0].min()
+    return bool(rarest * min(estimator.validation_fraction, 1 - estimator.validation_fraction) >= _ENOUGH_ROWS)
+
+
+def holds_out_folds(estimator: Any, rows: Rows) -> bool:
+    """Whether this is the default net, whose members hold out a fold each."""
+    return bool(estimator._takes_tables() and is_matrix(rows.source))
 
 
 def _split(
@@ -125,7 +146,7 @@ def _split(
     if estimator.train_split is not None:
 
         def make_rows(X: Any, labels: Any) -> Rows:
-            X = check_X(estimator, X, reset=False, allow_nan=estimator._allows_nan())
+            X = check_X(estimator, X, reset=False, finite=estimator._finite())
             check_fits(X, rows.dtype, getattr(estimator, "feature_names_in_", None))
             codes = encode(check_y(estimator, labels, X), classes, "the training data")
             return Rows(X, codes=codes, dtype=rows.dtype)
@@ -133,7 +154,7 @@ def _split(
         positions, validation = split_by_callable(estimator.train_split, rows, y, make_rows)
         if stops_early and validation is None:
             raise ValueError("train_split holds out no rows, but early stopping needs some; set early_stopping=False.")
-    elif stops_early:
+    elif stops_early and not holds_out_folds(estimator, rows):
         fraction, rng = float(estimator.validation_fraction), np.random.RandomState(seed)
         positions, held_out = stratified_split(rows.codes, fraction, rng)  # type: ignore[arg-type]
         validation = rows.part(held_out)

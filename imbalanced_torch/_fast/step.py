@@ -14,8 +14,10 @@ from torch import nn
 
 from imbalanced_torch._data.rows import codes_and_weights
 from imbalanced_torch._fast.adam import step_of
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._ensemble.members import one_after_the_other
 from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked
-from imbalanced_torch._fast.mlp import Layers
+from imbalanced_torch._fast.layers import Layers
 from imbalanced_torch._net.module import MLP, unpack_logits
 
 #: Methods of skorch's whose work the step does, or that are called from what it does.
@@ -97,7 +99,7 @@ class DirectStep:
             y_pred, loss = self.layers.backpropagate(net.criterion_, X, codes, sample_weight)
         else:
             y_pred = net.module_(**X) if isinstance(X, dict) else net.module_(X)
-            loss = net.criterion_(unpack_logits(y_pred), codes, sample_weight)
+            loss = net.criterion_(*one_after_the_other(unpack_logits(y_pred), codes, sample_weight))
             loss.backward()
         for callback in self.computed:
             named = TeeGenerator(net.get_all_learnable_params())
@@ -106,13 +108,10 @@ class DirectStep:
         return {"loss": loss, "y_pred": y_pred}
 
 
-def predicting_layers(module: nn.Module) -> Layers | None:
-    """Return what predicts many rows as the module does in evaluation mode, or None."""
-    return Layers.of(module)
-
-
 def leaves_inputs_alone(module: nn.Module) -> bool:
-    """Whether the module is known not to write into its input: the default one, without hooks."""
+    """Whether the module is known not to write into its input: one of ours, without hooks."""
+    if type(module) is MLPEnsemble:
+        return not any(map(call_is_hooked, module.modules())) and not every_call_is_hooked()
     if type(module) is not MLP or every_call_is_hooked() or call_is_hooked(module) or call_is_hooked(module.hidden):
         return False
     first_layer = next(iter(module.hidden), module.output)

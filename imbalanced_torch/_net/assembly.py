@@ -6,15 +6,24 @@ import copy
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from skorch.helper import SliceDataset
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._data.rows import Rows, ints_in, row_shape, shape_of_rows
+from imbalanced_torch._data.training_data import TrainingData, holds_out_folds
+from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._ensemble.folds import FEW, deal
+from imbalanced_torch._ensemble.members import Members
+from imbalanced_torch._ensemble.sizes import choose_sizes
+from imbalanced_torch._ensemble.stopping import RisingRate
 from imbalanced_torch._losses.weighted import resolve_criterion
 from imbalanced_torch._net.callbacks import copy_callbacks
 from imbalanced_torch._net.global_state import global_stream, seeded, sub_seed
@@ -27,42 +36,170 @@ from imbalanced_torch._parameters.values import equal_values, plain
 from imbalanced_torch._remedies.plan import TrainingPlan
 
 #: What each random stream of a fit is keyed by.
-INIT, TRAINING, SAMPLING, HOLDOUT = range(4)
+INIT, TRAINING, SAMPLING, HOLDOUT, COLUMNS = range(5)
+#: What a plain module is trained with where the user leaves it open: so many epochs, but not more than so many steps
+#: where nothing is held out to stop on.
+_LR, _MAX_EPOCHS, _BATCH_SIZE, _MOST_STEPS = 1e-3, 50, 64, 5000
+#: AdamW's for the default net.
+_ENSEMBLE_OPTIMIZER = {"betas": (0.9, 0.99), "weight_decay": 0.1}
 #: Parameters that a trained net can't change.
 _FIXED = ("module", "criterion", "optimizer", "dtype", "device")
 #: Settings of the net that may change between fits that go on.
 _MAY_CHANGE = ("lr", "batch_size", "verbose")
 
 
-def build_net(estimator: Any, rows: Rows, plan: TrainingPlan, classes: np.ndarray, seed: int) -> ImbalancedNet:
+@dataclass(frozen=True)
+class Settings:
+    """What a fit is trained with, where the user leaves it open too.
+
+    Parameters
+    ----------
+    module : module class, instance or factory
+    optimizer : torch optimizer class
+    lr : float or tensor
+    max_epochs, batch_size : int
+    epoch_rows : int or None
+        Rows of each member in an epoch of an ensemble, unless `epoch_size` says; None for one net.
+    inferred : mapping
+        Parameters of the module.
+    optimizer_parameters : mapping
+    rises : bool
+        Whether the learning rate rises.
+    one_batch : bool
+        Whether all rows of a member are one batch.
+    """
+
+    module: Any
+    optimizer: Any
+    lr: Any
+    max_epochs: int
+    batch_size: int
+    epoch_rows: int | None
+    inferred: Mapping[str, Any]
+    optimizer_parameters: Mapping[str, Any]
+    rises: bool = False
+    one_batch: bool = False
+
+    @property
+    def n_members(self) -> int | None:
+        """Members of an ensemble; None for one net."""
+        return self.inferred.get("n_members")
+
+
+def choose_settings(estimator: Any, data: TrainingData, seed: int, net: ImbalancedNet | None) -> Settings:
+    """Return the estimator's settings, and what suits the data where they are left open.
+
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    data : TrainingData
+    seed : int
+        Of the fit.
+    net : ImbalancedNet or None
+        The net that goes on, whose module stays.
+    """
+    if holds_out_folds(estimator, data.training):
+        return _for_ensemble(estimator, data, seed, net)
+    module = MLP if estimator.module is None else estimator.module
+    inferred = _inferred_parameters(module, estimator._part("module"), data.training, len(data.classes))
+    if module is MLP and "seed" not in estimator._part("module"):
+        inferred["seed"] = sub_seed(seed, INIT)
+    batch_size = estimator._number("batch_size") or _BATCH_SIZE
+    steps = max(1, len(data.training) // (batch_size if batch_size > 0 else len(data.training)))
+    bounded = _MAX_EPOCHS if data.stops_early else min(_MAX_EPOCHS, max(1, _MOST_STEPS // steps))
+    return Settings(
+        module=module,
+        optimizer=torch.optim.Adam if estimator.optimizer is None else estimator.optimizer,
+        lr=_LR if estimator.lr is None else estimator._learning_rate(),
+        max_epochs=estimator._number("max_epochs") or bounded,
+        batch_size=batch_size,
+        epoch_rows=None,
+        inferred=inferred,
+        optimizer_parameters={},
+    )
+
+
+def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: ImbalancedNet | None) -> Settings:
+    rows, given = data.training, estimator._part("module")
+    loader = sorted(name for name in estimator._kwargs if name.startswith("iterator_train"))
+    foreign = [name for name in loader if name not in ("iterator_train__batch_size", "iterator_train__drop_last")]
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]} can't be set for the default net, whose members draw rows of their own. Pass a module, such "
+            "as imbalanced_torch.MLP."
+        )
+    check_keywords("module", MLPEnsemble, given)
+    one_batch = len(rows) <= FEW and estimator.sampling is None and estimator.epoch_size is None
+    encoder = ColumnEncoder(rows.shape[1])
+    encoder = (
+        encoder.fit(rows.X, data.n_levels, rows.sample_weight, sub_seed(seed, COLUMNS))
+        if net is None
+        else net.module_.encoder
+    )
+    n_outputs = 1 if len(data.classes) == 2 else len(data.classes)
+    sizes = choose_sizes(len(rows), encoder.n_inputs, n_outputs, one_batch=one_batch)
+    ours: dict[str, Any] = {
+        "n_features": rows.shape[1],
+        "n_outputs": n_outputs,
+        "n_members": sizes.n_members if net is None else net.module_.n_members,
+        "hidden_sizes": sizes.hidden_sizes,
+        "dropout": sizes.dropout,
+        "encoder": encoder,
+        "seed": sub_seed(seed, INIT),
+        "dtype": _dtype_of_weights(estimator.dtype, rows, one_batch),
+    }
+    batch_size = estimator._number("batch_size") or sizes.batch_size
+    chosen = {name: value for name, value in _ENSEMBLE_OPTIMIZER.items() if name not in estimator._part("optimizer")}
+    return Settings(
+        module=MLPEnsemble if estimator.module is None else estimator.module,
+        optimizer=torch.optim.AdamW if estimator.optimizer is None else estimator.optimizer,
+        lr=RisingRate().first if estimator.lr is None else estimator._learning_rate(),
+        max_epochs=estimator._number("max_epochs") or sizes.max_epochs,
+        batch_size=batch_size,
+        epoch_rows=None if batch_size == -1 else sizes.steps * batch_size,
+        inferred={**ours, **given},
+        optimizer_parameters=chosen if estimator.optimizer is None else {},
+        rises=estimator.lr is None,
+        one_batch=one_batch,
+    )
+
+
+def _dtype_of_weights(dtype: Any, rows: Rows, one_batch: bool) -> torch.dtype:
+    """Return single precision, unless the user wants double, or rows are so few that it costs nothing."""
+    if isinstance(dtype, str):
+        return torch.float64 if one_batch and rows.dtype == torch.float64 else torch.float32
+    return torch.float64 if rows.dtype == torch.float64 else torch.float32
+
+
+def build_net(
+    estimator: Any, settings: Settings, rows: Rows, plan: TrainingPlan, classes: np.ndarray, seed: int
+) -> ImbalancedNet:
     """Return an initialised net that starts at the class prior of the plan's first epoch.
 
     Parameters
     ----------
     estimator : ImbalancedNetClassifier
+    settings : Settings
     rows : Rows
         The training rows.
     plan : TrainingPlan
     classes : array of shape (K,)
     seed : int
     """
-    module: Any = MLP if estimator.module is None else estimator.module
-    priors = plan.epoch(0).priors
+    module, priors = settings.module, plan.epoch(0).priors
     criterion = resolve_criterion(estimator.criterion, len(classes), estimator._part("criterion"))
     criterion.set_classes(priors.class_weight, priors.counts_seen)
     given = estimator._part("module")
-    inferred = _inferred_parameters(estimator.module, given, rows, len(classes))
-    if module is MLP and "seed" not in given:
-        inferred["seed"] = sub_seed(seed, INIT)
+    inferred = {name: value for name, value in settings.inferred.items() if name not in given}
     X, codes = rows.first_batch()
     net = estimator.net_class(
-        **_net_parameters(estimator),
+        **_net_parameters(estimator, settings),
         **{f"module__{name}": value for name, value in {**given, **inferred}.items()},
         module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
         criterion=criterion,
-        optimizer=estimator.optimizer,
+        optimizer=settings.optimizer,
         train_split=None,
-        callbacks=copy_callbacks(estimator.callbacks),
+        callbacks=_callbacks(estimator, settings),
         device=estimator.device,
         classes=classes,
         # The rarer class.
@@ -82,7 +219,50 @@ def build_net(estimator: Any, rows: Rows, plan: TrainingPlan, classes: np.ndarra
     return net
 
 
-def continue_net(estimator: Any, net: ImbalancedNet) -> ImbalancedNet:
+def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray | None:
+    """Return which member of an ensemble holds out which training row; None where none holds one out."""
+    if settings.n_members is None or data.validation is not None:
+        return None
+    rows = data.training
+    return deal(rows.codes, settings.n_members, seed, rows.X if settings.one_batch else None)  # type: ignore[arg-type]
+
+
+def rows_of_members(folds: np.ndarray | None, n_members: int, n_rows: int) -> list[np.ndarray]:
+    """Return the rows that each member trains on."""
+    if folds is None:
+        return [np.arange(n_rows)] * n_members
+    return [np.flatnonzero(folds != member) for member in range(n_members)]
+
+
+def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, folds: Any, seed: int) -> Members | None:
+    """Return the rows of each member of an ensemble; None for one net."""
+    if settings.n_members is None:
+        return None
+    device = torch.device("cpu" if net.device is None else net.device)
+    members = Members(
+        net.module_,
+        data.training,
+        folds,
+        data.validation,
+        len(data.classes),
+        one_batch=settings.one_batch,
+        seed=sub_seed(seed, HOLDOUT),
+        device=device,
+    )
+    if not int(net.module_.n_steps):
+        net.module_.scale_to(members.encoded.take(torch.arange(min(len(data.training), 4096))))
+    return members
+
+
+def _callbacks(estimator: Any, settings: Settings) -> Any:
+    """Return copies of the user's callbacks, with what lets the learning rate rise before them."""
+    callbacks = copy_callbacks(estimator.callbacks)
+    if not settings.rises or isinstance(callbacks, str):
+        return callbacks
+    return [("learning_rate", RisingRate()), *(callbacks or [])]
+
+
+def continue_net(estimator: Any, settings: Settings, net: ImbalancedNet) -> ImbalancedNet:
     """Return a copy of a net that goes on with the estimator's settings; raise if the net would have to be another."""
     before, now = net.made_from or {}, _fixed(estimator)
     changed = {name for name in before.keys() | now.keys() if not equal_values(before.get(name), now.get(name))}
@@ -91,9 +271,11 @@ def continue_net(estimator: Any, net: ImbalancedNet) -> ImbalancedNet:
             f"{', '.join(sorted(changed - {'callbacks'}))} can't change once the net is trained; set "
             "warm_start=False and call fit to start anew."
         )
-    loaders = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **_net_parameters(estimator)}
-    settings = {name: value for name, value in loaders.items() if name.startswith("iterator_") or name in _MAY_CHANGE}
-    return net.continued({**settings, "made_from": now}, copy_callbacks(estimator.callbacks) if changed else ...)
+    loaders = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **_net_parameters(estimator, settings)}
+    changes = {name: value for name, value in loaders.items() if name.startswith("iterator_") or name in _MAY_CHANGE}
+    if settings.rises:
+        changes["lr"] = net.lr
+    return net.continued({**changes, "made_from": now}, _callbacks(estimator, settings) if changed else ...)
 
 
 def random_stream(estimator: Any, X: Any) -> AbstractContextManager[None]:
@@ -106,7 +288,7 @@ def draws_globally(estimator: Any, X: Any) -> bool:
     loaders = any(name.startswith("iterator_") for name in estimator._kwargs)
     theirs = estimator.callbacks or estimator.train_split or loaders or "module__activation" in estimator._kwargs
     return bool(
-        estimator.module not in (None, MLP)
+        estimator.module not in (None, MLP, MLPEnsemble)
         or not (estimator.criterion is None or isinstance(estimator.criterion, str))
         or estimator.net_class is not ImbalancedNet
         or isinstance(X, Dataset | SliceDataset)
@@ -114,7 +296,7 @@ def draws_globally(estimator: Any, X: Any) -> bool:
     )
 
 
-def _net_parameters(estimator: Any) -> dict[str, Any]:
+def _net_parameters(estimator: Any, settings: Settings) -> dict[str, Any]:
     """Return the net's own parameters and those of its loaders, optimizer and callbacks."""
     others = ("module__", "criterion__", *(f"{name}__" for name in OBJECTS))
     parts = {name: value for name, value in estimator._kwargs.items() if not name.startswith(others)}
@@ -123,8 +305,9 @@ def _net_parameters(estimator: Any) -> dict[str, Any]:
             name: copy_callbacks(value) if name.startswith("callbacks") else plain(value)
             for name, value in parts.items()
         },
-        "lr": estimator._learning_rate(),
-        "batch_size": estimator._number("batch_size"),
+        **{f"optimizer__{name}": value for name, value in settings.optimizer_parameters.items()},
+        "lr": settings.lr,
+        "batch_size": settings.batch_size,
         "verbose": estimator.verbose,
     }
 
@@ -143,7 +326,7 @@ def _inferred_parameters(module: Any, given: Mapping[str, Any], rows: Rows, n_cl
                 f"{type(module).__name__} to set {sorted(given)}."
             )
         return {}
-    maker = MLP if module is None else module
+    maker = module
     if not callable(maker):
         raise TypeError(
             "module must be None, a torch.nn.Module class or instance, or a callable that returns one; it is "
@@ -153,7 +336,7 @@ def _inferred_parameters(module: Any, given: Mapping[str, Any], rows: Rows, n_cl
     if shape is None:  # a Dataset tells by its first rows
         shape = shape_of_rows(rows.first_batch()[0])
     if isinstance(shape, Mapping):
-        if module is None:
+        if module is MLP:
             raise ValueError(
                 f"the default module takes one array, and X holds {sorted(shape)}. Pass a module whose forward takes "
                 "these names."

@@ -26,15 +26,13 @@ def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
     if module.training:
         module.eval()
     chunk = rows.at_once(CHUNK)
-    layers = fast.predicting_layers(module) if fast is not None and n > chunk else None
-    reads_only = layers is not None or (fast is not None and fast.leaves_inputs_alone(module))
-    take = rows.inputs if reads_only else rows.own_inputs
+    take = rows.inputs if fast is not None and fast.leaves_inputs_alone(module) else rows.own_inputs
     logits: Any = None
     with torch.no_grad():
         for start in range(0, n, chunk):
             X = take(slice(start, min(start + chunk, n)))
             X = X if device.type == "cpu" else moved(X, device)
-            output = layers.logits(X) if layers is not None else module(**X) if isinstance(X, dict) else module(X)
+            output = module(**X) if isinstance(X, dict) else module(X)
             part = unpack_logits(output)
             del X, output  # before there is another
             if n <= chunk:

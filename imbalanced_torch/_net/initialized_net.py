@@ -9,13 +9,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 from skorch.callbacks import Callback, EpochTimer
+from skorch.history import History
 
 from imbalanced_torch._data.rows import shape_of_rows
-from imbalanced_torch._net.callbacks import BatchMean, Print, score_in_labels
+from imbalanced_torch._net.callbacks import BatchMean, Print, copy_callback, score_in_labels
 from imbalanced_torch._net.module import (
-    output_bias,
     set_start,
     try_module,
+    undecayed_parameters,
 )
 from imbalanced_torch._parameters.names import blamed_on
 from imbalanced_torch._parameters.values import accepted_by, listed
@@ -123,7 +124,7 @@ class InitializedNet(SavedAsOneUnit):
             raise TypeError(f"module must make a torch.nn.Module; it makes a {type(self.module_).__name__}.")
         if not isinstance(self.module, torch.nn.Module | type):
             self.module_ = copy.deepcopy(self.module_)  # a function may return the same module each time
-        if self.dtype is not None and self.dtype.is_floating_point:
+        if self.dtype is not None and self.dtype.is_floating_point and not getattr(self.module_, "keeps_dtype", False):
             self.module_.to(self.dtype)
         # Lazy layers get their parameters here.
         self._try_example(may_be_mended=bool(self.listeners("on_train_begin", users=True)))
@@ -170,11 +171,11 @@ class InitializedNet(SavedAsOneUnit):
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         if _can_be_fused(self.optimizer, kwargs, args[0], self.device):
             kwargs["fused"] = True
-        bias = None if self.start_prior is None else output_bias(self.module_, len(self.start_prior))
-        if bias is None or not self._decays(kwargs) or "optimizer__param_groups" in vars(self):
+        plain = undecayed_parameters(self.module_, self.start_prior)
+        if not plain or not self._decays(kwargs) or "optimizer__param_groups" in vars(self):
             return args, kwargs
-        groups = [{**group, "params": [p for p in group["params"] if p is not bias]} for group in args[0]]
-        return ([*groups, {"params": [bias], "weight_decay": 0.0}], *args[1:]), kwargs
+        groups = [{**group, "params": [p for p in group["params"] if id(p) not in plain]} for group in args[0]]
+        return ([*groups, {"params": list(plain.values()), "weight_decay": 0.0}], *args[1:]), kwargs
 
     def _decays(self, kwargs: Mapping[str, Any]) -> bool:
         """Whether the optimizer decays weights, also where that is what it does unless told otherwise."""
@@ -220,6 +221,52 @@ class InitializedNet(SavedAsOneUnit):
         tried.grad = torch.zeros_like(tried)
         _, kwargs = self.get_params_for_optimizer("optimizer", [("tried", tried)])
         kind([tried], **kwargs).step()
+
+    # Going on
+
+    def copied(self) -> Self:
+        """Return a net that trains on from here, and leaves this one as it is.
+
+        Returns
+        -------
+        Self
+            The copy.
+        """
+        memo: dict[int, Any] = {}
+        new: Any = object.__new__(type(self))
+        for name, value in vars(self).items():
+            trained = isinstance(value, torch.nn.Module | torch.optim.Optimizer) and name.endswith("_")
+            new.__dict__[name] = copy.deepcopy(value, memo) if trained else value
+        new.history_ = History(self.history)  # past epochs do not change
+        new.callbacks_ = [(name, copy_callback(callback, memo)) for name, callback in self.callbacks_]
+        return new
+
+    def continued(self, settings: Mapping[str, Any], callbacks: Any) -> Self:
+        """Return a copy that trains on with these settings of loaders, batch size, learning rate and verbosity.
+
+        Parameters
+        ----------
+        settings : mapping
+            Parameters of skorch: `batch_size`, `verbose`, `lr`, `iterator_train`, `iterator_train__*` and so on.
+        callbacks : list, "disable", None or Ellipsis
+            The callbacks from now on; Ellipsis keeps those that there are.
+
+        Returns
+        -------
+        Self
+            The copy.
+        """
+        new: Any = self.copied()
+        if callbacks is not ...:
+            new.callbacks = callbacks
+            new.initialize_callbacks()
+        for name in [name for name in vars(new) if name.startswith("iterator_") and "__" in name]:
+            delattr(new, name)
+        new.__dict__.update({name: value for name, value in settings.items() if name != "lr"})
+        if new.lr != settings["lr"]:
+            new.set_params(lr=settings["lr"])
+            new.lr = settings["lr"]
+        return new
 
 
 def _can_be_fused(optimizer: Any, kwargs: Mapping[str, Any], groups: Any, device: Any) -> bool:

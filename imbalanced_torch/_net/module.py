@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,11 @@ import torch
 from torch import nn
 
 from imbalanced_torch._data.values import named
+from imbalanced_torch._ensemble.ensemble import MaskPool
 from imbalanced_torch._losses.logits import at_least_single
 from imbalanced_torch._losses.weighted import WeightedCriterion, check_row_losses
 from imbalanced_torch._net.global_state import seeded
+from imbalanced_torch._parameters.sizes import check_share, check_size, check_sizes
 from imbalanced_torch._parameters.values import listed
 
 INPUTS = ("n_features", "in_features", "input_dim", "input_size", "d_in")
@@ -45,7 +46,7 @@ def dropout_mask(like: torch.Tensor, share: float, generator: torch.Generator | 
 @contextmanager
 def own_masks(module: nn.Module, seed: int) -> Iterator[None]:
     """Let the module's `Dropout` layers draw from a generator of their own: fits in several threads then agree."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
+    layers = [layer for layer in module.modules() if isinstance(layer, Dropout | MaskPool)]
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     generator = torch.Generator(device).manual_seed(seed) if layers else None
     try:
@@ -55,6 +56,8 @@ def own_masks(module: nn.Module, seed: int) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.generator = None
+            if isinstance(layer, MaskPool):
+                layer.pool = None
 
 
 def linear(n_inputs: int, n_outputs: int, generator: torch.Generator | None) -> nn.Linear:
@@ -114,9 +117,9 @@ class MLP(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        sizes = [_size("n_features", n_features), *_sizes("hidden_sizes", hidden_sizes)]
-        n_outputs = 1 if n_outputs is None else _size("n_outputs", n_outputs)
-        _check_share("dropout", dropout)
+        sizes = [check_size("n_features", n_features), *check_sizes("hidden_sizes", hidden_sizes)]
+        n_outputs = 1 if n_outputs is None else check_size("n_outputs", n_outputs)
+        check_share("dropout", dropout)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
@@ -145,30 +148,6 @@ class MLP(nn.Module):
             The logits.
         """
         return self.output(self.hidden(X.flatten(1) if X.ndim > 2 else X))
-
-
-def _size(name: str, size: Any, least: int = 1) -> int:
-    """Return a size as an int of Python's: numpy's int8 and the like overflow in torch's sums."""
-    if not isinstance(size, Integral) or isinstance(size, bool | np.bool_):
-        raise TypeError(f"{name} must be an int; it is {size!r}.")
-    if size < least:
-        raise ValueError(f"{name} must be at least {least}; it is {size}.")
-    return int(size)
-
-
-def _sizes(name: str, sizes: Any) -> list[int]:
-    if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
-        raise TypeError(
-            f"{name} must be a sequence of ints, one for each hidden layer, such as (64, 64); it is {sizes!r}."
-        )
-    return [_size(f"each of {name}", size) for size in sizes]
-
-
-def _check_share(name: str, share: Any) -> None:
-    if not isinstance(share, Real) or isinstance(share, bool | np.bool_):
-        raise TypeError(f"{name} must be a number in [0, 1); it is {share!r}.")
-    if not 0 <= float(share) < 1:
-        raise ValueError(f"{name} must be in [0, 1); it is {share!r}.")
 
 
 def _made(name: str, factory: Any) -> nn.Module:
@@ -287,7 +266,16 @@ def last_layer(module: nn.Module) -> nn.Module:
 def output_bias(module: nn.Module, n_classes: int) -> nn.Parameter | None:
     """Return the bias of the logits, where the module exposes it as `output_bias`."""
     bias = getattr(module, "output_bias", None)
-    return bias if isinstance(bias, nn.Parameter) and bias.shape in ((1,), (n_classes,)) else None
+    fits = isinstance(bias, nn.Parameter) and bias.ndim and bias.numel() and bias.shape[-1] in (1, n_classes)
+    return bias if fits else None
+
+
+def undecayed_parameters(module: nn.Module, prior: np.ndarray | None) -> dict[int, nn.Parameter]:
+    """Return by id what weight decay leaves alone: what the module names, or the bias that starts at a prior."""
+    if hasattr(module, "undecayed_parameters"):
+        return {id(parameter): parameter for parameter in module.undecayed_parameters()}  # type: ignore[operator]
+    bias = None if prior is None else output_bias(module, len(prior))
+    return {} if bias is None else {id(bias): bias}
 
 
 def set_start(module: nn.Module, criterion: WeightedCriterion, prior: np.ndarray) -> None:
@@ -296,7 +284,7 @@ def set_start(module: nn.Module, criterion: WeightedCriterion, prior: np.ndarray
     if bias is not None:
         start = criterion.start_logits(prior)
         with torch.no_grad():
-            bias.copy_(start if len(bias) > 1 else start[1:] - start[:1])
+            bias.copy_(start if bias.shape[-1] > 1 else start[1:] - start[:1])
 
 
 def reset_layer(layer: Any, seed: int) -> None:

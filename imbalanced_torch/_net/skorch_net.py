@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,16 +15,18 @@ from skorch import NeuralNet
 from skorch.dataset import get_len
 from skorch.exceptions import SkorchException
 from skorch.helper import SliceDict
-from skorch.history import History
 from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._data.rows import Rows, codes_and_weights
-from imbalanced_torch._net.callbacks import EarlyStopping, copy_callback
+from imbalanced_torch._ensemble.held_out_scores import ScoresHeldOutRows
+from imbalanced_torch._ensemble.members import Members, one_after_the_other
+from imbalanced_torch._ensemble.stopping import StopOutOfFold
+from imbalanced_torch._net.callbacks import EarlyStopping
 from imbalanced_torch._net.forward import direct_logits
 from imbalanced_torch._net.global_state import noted_interrupts, sub_seed
 from imbalanced_torch._net.initialized_net import InitializedNet
-from imbalanced_torch._net.loading import make_loader
+from imbalanced_torch._net.loading import PlannedBatches, make_loader
 from imbalanced_torch._net.module import (
     last_layer,
     own_masks,
@@ -53,7 +54,7 @@ class TrainingRun:
     plan: TrainingPlan
 
 
-class ImbalancedNet(InitializedNet):
+class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -108,7 +109,8 @@ class ImbalancedNet(InitializedNet):
         *,
         epochs: int,
         seed: int,
-        early_stopping: EarlyStopping | None = None,
+        early_stopping: EarlyStopping | StopOutOfFold | None = None,
+        members: Members | None = None,
     ) -> ImbalancedNet:
         """Train for some epochs, each as `plan.epoch(i)` says.
 
@@ -120,15 +122,17 @@ class ImbalancedNet(InitializedNet):
             What each epoch is trained with.
         epochs, seed : int
             How many, and what seeds the default module's masks.
-        early_stopping : EarlyStopping or None, default=None
+        early_stopping : EarlyStopping, StopOutOfFold or None, default=None
             The callback that stops training.
+        members : Members or None, default=None
+            The rows of each member of an ensemble.
 
         Returns
         -------
         ImbalancedNet
             The net itself.
         """
-        self.run_ = TrainingRun(rows, validation, plan)
+        self.run_, self.members_ = TrainingRun(rows, validation, plan), members
         self.max_epochs, self.best_epoch_ = epochs, None
         stopping = [] if early_stopping is None else [("stop_at_the_best_epoch", early_stopping)]
         callbacks, self.callbacks_ = self.callbacks_, [*self.callbacks_, *stopping]
@@ -136,14 +140,14 @@ class ImbalancedNet(InitializedNet):
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)
         finally:
-            self.run_, self.callbacks_ = None, callbacks
+            self.run_, self.members_, self.callbacks_ = None, None, callbacks
             for parameter in self.frozen_parameters_:
                 parameter.requires_grad_(True)
             self.eval_submodules_, self.frozen_parameters_ = [], []
-        self.best_epoch_ = early_stopping.best_epoch_ if early_stopping is not None else None
-        self.best_epoch_ = self.best_epoch_ or len(self.history)
+        best = len(self.history) if early_stopping is None else early_stopping.best_epoch_
+        self.best_epoch_ = len(self.history) if best is None else best
         if plan.remedies.schedule is not None:
-            self.learned_under(plan.epoch(self.best_epoch_ - 1).priors)
+            self.learned_under(plan.epoch(max(0, self.best_epoch_ - 1)).priors)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> ImbalancedNet:
@@ -285,8 +289,9 @@ class ImbalancedNet(InitializedNet):
     # The loss
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
-        codes, sample_weight = codes_and_weights(to_tensor(y_true, self.device))
-        return self.criterion_(unpack_logits(y_pred), codes, self.scaled(sample_weight) if training else sample_weight)
+        logits, target = unpack_logits(y_pred), to_tensor(y_true, self.device)
+        logits, codes, sample_weight = one_after_the_other(logits, *codes_and_weights(target))
+        return self.criterion_(logits, codes, self.scaled(sample_weight) if training else sample_weight)
 
     def scaled(self, sample_weight: torch.Tensor | None) -> torch.Tensor | None:
         """Return a batch's sample weights, of mean 1 over what the loss sees in training.
@@ -313,6 +318,8 @@ class ImbalancedNet(InitializedNet):
         return self.prediction_.correctable_to_data()
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        if self.members_ is not None:
+            return self.held_out_step(batch, **fit_params)
         step = super().validation_step(batch, **fit_params)
         codes, sample_weight = codes_and_weights(to_tensor(batch[1], self.device))
         if not self.criterion_.has_probabilities:
@@ -405,6 +412,11 @@ class ImbalancedNet(InitializedNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         if not isinstance(dataset, Rows):
             return super().get_iterator(dataset, training)
+        if self.run_ is not None and self.members_ is not None:
+            if training and dataset is self.run_.rows:
+                return self.members_.batches(PlannedBatches(self.run_.plan, self.history))
+            if dataset is self.run_.validation:
+                return [self.members_.held_out_batch()]
         # skorch also asks for the training iterator to predict in training mode; only training rows are sampled.
         planned = training and self.run_ is not None and dataset is self.run_.rows
         return make_loader(self, dataset, self.run_.plan if planned and self.run_ else None, training)
@@ -447,52 +459,6 @@ class ImbalancedNet(InitializedNet):
         """Return the codes that the estimator's decision chooses, shape (n,)."""
         scores = (self.prediction_.scores(unpack_logits(y)) for y in self.forward_iter(X))
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
-
-    # Going on
-
-    def copied(self) -> ImbalancedNet:
-        """Return a net that trains on from here, and leaves this one as it is.
-
-        Returns
-        -------
-        ImbalancedNet
-            The copy.
-        """
-        memo: dict[int, Any] = {}
-        new: Any = object.__new__(type(self))
-        for name, value in vars(self).items():
-            trained = isinstance(value, torch.nn.Module | torch.optim.Optimizer) and name.endswith("_")
-            new.__dict__[name] = copy.deepcopy(value, memo) if trained else value
-        new.history_ = History(self.history)  # past epochs do not change
-        new.callbacks_ = [(name, copy_callback(callback, memo)) for name, callback in self.callbacks_]
-        return new
-
-    def continued(self, settings: Mapping[str, Any], callbacks: Any) -> ImbalancedNet:
-        """Return a copy that trains on with these settings of loaders, batch size, learning rate and verbosity.
-
-        Parameters
-        ----------
-        settings : mapping
-            Parameters of skorch: `batch_size`, `verbose`, `lr`, `iterator_train`, `iterator_train__*` and so on.
-        callbacks : list, "disable", None or Ellipsis
-            The callbacks from now on; Ellipsis keeps those that there are.
-
-        Returns
-        -------
-        ImbalancedNet
-            The copy.
-        """
-        new: Any = self.copied()
-        if callbacks is not ...:
-            new.callbacks = callbacks
-            new.initialize_callbacks()
-        for name in [name for name in vars(new) if name.startswith("iterator_") and "__" in name]:
-            delattr(new, name)
-        new.__dict__.update({name: value for name, value in settings.items() if name != "lr"})
-        if new.lr != settings["lr"]:
-            new.set_params(lr=settings["lr"])
-            new.lr = settings["lr"]
-        return new
 
 
 def _size_of(batch: Any) -> int:

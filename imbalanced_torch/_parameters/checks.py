@@ -32,7 +32,8 @@ def check_parameters(estimator: Any) -> None:
     _check_train_split(estimator.train_split)
     _check_callbacks(estimator.callbacks, estimator.early_stopping)
     _check_device(estimator.device)
-    check_keywords("optimizer", estimator.optimizer, estimator._part("optimizer"), extra=["param_groups"])
+    optimizer = torch.optim.AdamW if estimator.optimizer is None else estimator.optimizer
+    check_keywords("optimizer", optimizer, estimator._part("optimizer"), extra=["param_groups"])
     for prefix in ("iterator_train", "iterator_valid"):
         _check_iterator(prefix, estimator._kwargs.get(prefix, DataLoader), estimator._part(prefix))
     _check_order(estimator)
@@ -63,6 +64,8 @@ def user_sampler_parameter(loader_parameters: Mapping[str, Any]) -> str | None:
 
 def _check_lr(given: Any) -> None:
     lr = given
+    if lr is None:
+        return
     if isinstance(lr, torch.Tensor) and lr.numel() == 1 and lr.is_floating_point():
         lr = lr.item()
     if not isinstance(lr, numbers.Real) or isinstance(lr, bool | np.bool_):
@@ -84,9 +87,9 @@ def _check_random_state(random_state: Any) -> None:
 
 
 def _check_optimizer(optimizer: Any) -> None:
-    if not callable(optimizer):
+    if optimizer is not None and not callable(optimizer):
         raise TypeError(
-            f"optimizer must be a torch optimizer class such as torch.optim.Adam; it is {optimizer!r}."
+            f"optimizer must be None or a torch optimizer class such as torch.optim.Adam; it is {optimizer!r}."
             f"{advice('optimizer', optimizer)}"
         )
 

@@ -68,11 +68,12 @@ def _must(name: str, text: str, value: Any) -> str:
 
 _ROWS = Number("an int of at least 1, or -1 for all rows in one batch", True, 1, besides=(-1,))
 _FROM_ONE = Number("an int of at least 1", True, 1)
+_LEFT_OPEN = Number("None or an int of at least 1", True, 1, besides=(None,))
 
 #: Parameter -> what it must be. Those that are not here are checked where they are resolved.
 CONSTRAINTS: dict[str, Number | Switch] = {
-    "max_epochs": _FROM_ONE,
-    "batch_size": _ROWS,
+    "max_epochs": _LEFT_OPEN,
+    "batch_size": Number("None, an int of at least 1, or -1 for all rows in one batch", True, 1, besides=(None, -1)),
     "iterator_train__batch_size": _ROWS,
     "iterator_valid__batch_size": _ROWS,
     "iterator_train__drop_last": Switch(),

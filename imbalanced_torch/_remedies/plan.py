@@ -18,8 +18,10 @@ from imbalanced_torch._remedies.row_streams import (
     Batches,
     Blend,
     Natural,
+    OwnRows,
     RowsByClass,
     RowStream,
+    SideBySide,
     epoch_length,
 )
 from imbalanced_torch._remedies.sampling import SamplingStrategy, resolve_sampling
@@ -44,6 +46,7 @@ class Remedies:
     schedule : Schedule or None
         None has both at full strength in every epoch.
     epoch_size : int, float or None
+        None leaves it to `sampling`, or to the net where members draw rows of their own.
     max_epochs : int
     batch_size : int
         -1 takes all rows of an epoch in one batch.
@@ -88,6 +91,9 @@ class TrainingPlan:
         What rows are drawn with.
     previous : ClassPriors or None
         What earlier calls of `partial_fit` have shown the net.
+    members : list of int arrays, or None
+        The rows that each member of an ensemble trains on: each has a stream of the strategy's over its own rows, and
+        batches hold positions of shape (members, n). None is one net, which trains on all rows.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class TrainingPlan:
         classes: np.ndarray,
         generator: torch.Generator,
         previous: ClassPriors | None = None,
+        members: list[np.ndarray] | None = None,
     ) -> None:
         self.remedies = remedies
         self.classes = classes
@@ -105,20 +112,17 @@ class TrainingPlan:
         self.generator = generator
         self.batch_size = len(codes) if remedies.batch_size == -1 else remedies.batch_size
         self.n_rows = len(codes)
-        self.rows = rows = RowsByClass(codes, len(classes), generator)
         self.weighting: ClassWeighting = resolve_class_weight(remedies.class_weight, classes)
+        self.row_counts = class_counts(codes, len(classes))
+        self.weight_sums = (
+            self.row_counts.astype(float) if sample_weight is None else class_counts(codes, len(classes), sample_weight)
+        )
         strategy: SamplingStrategy | None = resolve_sampling(remedies.sampling, classes)
-        self.full: RowStream = self.plain if strategy is None else strategy.stream(rows, self.batch_size)
-        self.row_counts = rows.counts
-        weighted = sample_weight is not None
-        self.weight_sums = class_counts(codes, len(classes), sample_weight) if weighted else rows.counts.astype(float)
+        own = [None] if members is None else members
+        self.draws = [_Draw(codes, len(classes), generator, strategy, self.batch_size, rows) for rows in own]
+        self.side_by_side = members is not None
         #: At full strength, and in every epoch where there is no schedule.
         self.last = self._at(1.0)
-
-    @cached_property
-    def plain(self) -> RowStream:
-        """The rows as they are; made only where they are taken, for they need an index of their own."""
-        return Natural(self.rows)
 
     def epoch(self, i: int) -> Epoch:
         """Return what epoch i, counted from 0, learns from."""
@@ -126,7 +130,8 @@ class TrainingPlan:
         return self.last if schedule is None else self._at(schedule.strength(i, self.remedies.max_epochs))
 
     def _at(self, strength: float) -> Epoch:
-        stream = self.full if strength == 1 else Blend(self.plain, self.full, strength, self.generator)
+        streams = [draw.at(strength) for draw in self.draws]
+        stream = SideBySide(streams) if self.side_by_side else streams[0]
         length = epoch_length(self.remedies.epoch_size, stream, self.n_rows)
         in_one_batch = self.remedies.batch_size == -1 and stream.batch_size is None
         batch_size = length if in_one_batch else stream.batch_size or self.batch_size
@@ -159,6 +164,36 @@ class TrainingPlan:
             CombinedRemedyWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+class _Draw:
+    """The rows that one net trains on, and the streams of them with and without a strategy."""
+
+    def __init__(
+        self,
+        codes: np.ndarray,
+        n_classes: int,
+        generator: torch.Generator,
+        strategy: SamplingStrategy | None,
+        batch_size: int,
+        own: np.ndarray | None,
+    ) -> None:
+        self.generator = generator
+        self.own = own
+        self.rows = RowsByClass(codes if own is None else codes[own], n_classes, generator)
+        self.full: RowStream = self.plain if strategy is None else self._own(strategy.stream(self.rows, batch_size))
+
+    @cached_property
+    def plain(self) -> RowStream:
+        """The rows as they are; made only where they are taken, for they need an index of their own."""
+        return self._own(Natural(self.rows))
+
+    def at(self, strength: float) -> RowStream:
+        """Return the stream at a strength of the strategy."""
+        return self.full if strength == 1 else Blend(self.plain, self.full, strength, self.generator)
+
+    def _own(self, stream: RowStream) -> RowStream:
+        return stream if self.own is None else OwnRows(stream, self.own)
 
 
 def _both_balance(counts: np.ndarray, weighted: np.ndarray, sampled: np.ndarray, effective: np.ndarray) -> bool:

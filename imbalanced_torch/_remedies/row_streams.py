@@ -347,6 +347,34 @@ class Blend(RowStream):
         return rows
 
 
+class OwnRows(RowStream):
+    """A stream over some of the training rows, as positions among all of them."""
+
+    def __init__(self, stream: RowStream, own: np.ndarray) -> None:
+        self.stream = stream
+        self.own = torch.from_numpy(own).to(position_dtype(len(own)))
+        self.length = stream.length
+        self.shares = stream.shares
+        self.batch_size = stream.batch_size
+
+    def take(self, n: int) -> torch.Tensor:
+        return self.own.index_select(0, self.stream.take(n))
+
+
+class SideBySide(RowStream):
+    """The streams of several members: positions of shape (members, n), the class shares those of all together."""
+
+    def __init__(self, streams: list[RowStream]) -> None:
+        self.streams = streams
+        self.length = max(stream.length for stream in streams)
+        self.shares = np.mean([stream.shares for stream in streams], axis=0)
+        # A member that lacks a class has smaller batches by itself.
+        self.batch_size = max((s.batch_size for s in streams if s.batch_size is not None), default=None)
+
+    def take(self, n: int) -> torch.Tensor:
+        return torch.stack([stream.take(n) for stream in self.streams])
+
+
 #: Rows in an epoch that would not end.
 _MOST_ROWS = 2**53
 
@@ -393,8 +421,8 @@ class Batches(BatchSampler):
             whole = end == n and not self.drop_last
             rows = self.take((length if whole else end * size) - first * size)
             sizes = [size] * (end - first)
-            sizes[-1] = len(rows) - size * (len(sizes) - 1)  # the last of all may have fewer rows, or one more
-            yield from torch.split(rows, sizes)
+            sizes[-1] = rows.shape[-1] - size * (len(sizes) - 1)  # the last of all may have fewer rows, or one more
+            yield from torch.split(rows, sizes, dim=-1)
 
     def __len__(self) -> int:
         full, rest = divmod(self.length, self.batch_size)

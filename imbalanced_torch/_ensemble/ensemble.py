@@ -1,0 +1,269 @@
+"""The default module: small nets side by side in batched matrix products, and the average of their probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid
+
+from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
+from imbalanced_torch._parameters.sizes import check_share, check_size, check_sizes
+
+#: How fast the running mean of the weights forgets, at most.
+_MEMORY = 0.97
+#: Standard deviation of the first logits, about the class prior.
+_FIRST_LOGITS = 0.05
+#: Draws of a pool of dropout masks.
+_POOL = 1 << 20
+
+
+class MLPEnsemble(nn.Module):
+    """An ensemble of small multi-layer perceptrons, each with its own held-out fold: the default module.
+
+    A member is a pair of nets, one on smooth values of the columns, one on these and on bins of the numbers. In
+    training each member sees rows of its own, so that in a fit each holds out its own fold of the training rows: a
+    cross-validated ensemble (Krogh and Vedelsby 1995), in which every row trains and every row has an out-of-fold
+    prediction. In evaluation mode all members see all rows, with running means of their weights, as batch norm has them
+    of its statistics; their probabilities are averaged, and what comes back are logits as of one net.
+
+    Parameters
+    ----------
+    n_features : int
+        Values in a row.
+    n_outputs : int or None, default=None
+        Logits in a row; None is one, and lets the estimator choose as many as the classes need.
+    n_members : int, default=8
+        Members, at least two, each with a fold of its own.
+    hidden_sizes : sequence of int, default=(64, 64)
+        Units of each hidden layer, at least one layer, with ReLU's between them.
+    dropout : float in [0, 1), default=0.2
+        Share of units dropped after each hidden layer in training.
+    encoder : ColumnEncoder or None, default=None
+        What has learned scales and levels of the columns; None leaves numbers of unit scale as they are but for
+        outliers. The estimator fits it on training rows.
+    seed : int or None, default=None
+        Seeds the initial weights; None draws them from torch's global generator.
+    dtype : torch.dtype, default=torch.float32
+        Of weights. Columns are encoded in double precision before.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not what it must be.
+
+    References
+    ----------
+    Krogh, Vedelsby: Neural network ensembles, cross validation, and active learning (1995).
+
+    Examples
+    --------
+    >>> MLPEnsemble(3, n_members=2)(torch.zeros(5, 3)).shape
+    torch.Size([5, 1])
+    """
+
+    #: NaN is a missing value; infinity is refused.
+    allow_nan = True
+    #: The estimator's dtype is that of rows; weights have their own.
+    keeps_dtype = True
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int | None = None,
+        n_members: int = 8,
+        hidden_sizes: Sequence[int] = (64, 64),
+        dropout: float = 0.2,
+        encoder: ColumnEncoder | None = None,
+        seed: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.n_members = check_size("n_members", n_members, 2)
+        sizes = check_sizes("hidden_sizes", hidden_sizes)
+        if not sizes:
+            raise ValueError("hidden_sizes must have at least one layer; it is empty. MLP may have none.")
+        n_outputs = 1 if n_outputs is None else check_size("n_outputs", n_outputs)
+        check_share("dropout", dropout)
+        self.encoder = ColumnEncoder(check_size("n_features", n_features)) if encoder is None else encoder
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        n_nets = 2 * n_members
+        self.first = nn.ModuleList(
+            BatchedLinear(n_members, n_inputs, sizes[0], generator, bias=0.5, dtype=dtype)
+            for n_inputs in self.encoder.n_inputs
+        )
+        self.hidden = nn.ModuleList(BatchedLinear(n_nets, a, b, generator, dtype=dtype) for a, b in pairwise(sizes))
+        self.output = BatchedLinear(
+            n_nets, sizes[-1], n_outputs, generator, gain=_FIRST_LOGITS / math.sqrt(2), dtype=dtype
+        )
+        self.dropout = MaskPool(dropout)
+        #: Weights of the two nets of a member in its probability.
+        self.register_buffer("blend", torch.tensor([0.5, 0.5], dtype=dtype))
+        self.register_buffer("n_steps", torch.tensor(0))
+
+    blend: torch.Tensor
+    n_steps: torch.Tensor
+
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """The bias of the logits, shape (2 n_members, 1, n_outputs): training starts it at the log odds."""
+        return self.output.bias
+
+    def layers(self) -> list[BatchedLinear]:
+        """Return all layers, the two first ones first."""
+        return [*self.first, *self.hidden, self.output]  # type: ignore[list-item]
+
+    def undecayed_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters on which there is no weight decay unless the user says so: all biases."""
+        return [layer.bias for layer in self.layers()]
+
+    def scale_to(self, encoded: torch.Tensor) -> None:
+        """Scale the first weights so that what units of the first layer see has unit variance on these rows."""
+        for layer, inputs in zip(self.first, self.encoder.expand(encoded), strict=True):
+            size = max(float(inputs.square().sum(-1).mean()), 0.1)
+            with torch.no_grad():
+                layer.weight.mul_(math.sqrt(inputs.shape[-1] / 2 / size))  # type: ignore[operator]
+
+    def encode(self, X: torch.Tensor) -> torch.Tensor:
+        """Return what is kept of rows of X: a tensor of shape (n, encoder.n_encoded) in the dtype of the weights.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, n_features)
+            Rows, in which NaN is missing.
+
+        Returns
+        -------
+        tensor of shape (n, encoder.n_encoded)
+            What `forward` takes as rows of each member.
+        """
+        return self.encoder.encode(X.flatten(1), self.output.weight.dtype)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, n_features) or (n_members, n, encoder.n_encoded)
+            Rows for all members, or encoded rows of each member's own.
+
+        Returns
+        -------
+        tensor of shape (n, n_outputs) or (2 n_members, n, n_outputs)
+            The logits of the average of all members' probabilities, or those of each net.
+        """
+        if X.ndim == 3:
+            if self.training:
+                self.track()
+            return self.logits_of_nets(X)
+        inputs = self.encode(X)
+        return self.averaged(self.logits_of_nets(inputs.expand(self.n_members, *inputs.shape)))
+
+    def logits_of_nets(self, encoded: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each net, shape (2 n_members, n, n_outputs), for each member's own encoded rows."""
+        use_mean = not self.training and bool(self.n_steps)
+        inputs = self.encoder.expand(encoded)
+        units = torch.cat([layer(part, use_mean) for layer, part in zip(self.first, inputs, strict=True)])
+        units = self.dropout(torch.relu(units))
+        for layer in self.hidden:
+            units = self.dropout(torch.relu(layer(units, use_mean)))
+        return self.output(units, use_mean)
+
+    def averaged(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits, shape (n, n_outputs), of the average probability of logits of shape (2 n_members, n, ...)."""
+        weights = (self.blend / self.n_members).log().repeat_interleave(self.n_members)
+        return average(logits, weights.to(logits.dtype)[:, None, None])
+
+    @torch.no_grad()
+    def track(self) -> None:
+        """Take the weights as they are now into their running means."""
+        step = int(self.n_steps)
+        memory = 0.0 if step == 0 else min(_MEMORY, (1 + step) / (10 + step))
+        for layer in self.layers():
+            layer.mean_weight.lerp_(layer.weight, 1 - memory)
+            layer.mean_bias.lerp_(layer.bias, 1 - memory)
+        self.n_steps += 1
+
+
+def average(logits: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:
+    """Return the logits of the weighted average of probabilities, over the first dimension of logits (..., n_outputs).
+
+    One logit is the log-odds of two classes.
+    """
+    if logits.shape[-1] > 1:
+        return torch.logsumexp(torch.log_softmax(logits, dim=-1) + log_weights, dim=0)
+    return torch.logsumexp(logsigmoid(logits) + log_weights, 0) - torch.logsumexp(logsigmoid(-logits) + log_weights, 0)
+
+
+class BatchedLinear(nn.Module):
+    """Linear layers side by side: inputs of shape (nets, n, n_inputs) become outputs of shape (nets, n, n_outputs).
+
+    Initial weights are normal, of variance gain^2 2 / n_inputs (He et al. 2015), and biases uniform between -`bias` and
+    `bias`.
+    """
+
+    def __init__(
+        self,
+        n_nets: int,
+        n_inputs: int,
+        n_outputs: int,
+        generator: torch.Generator | None = None,
+        gain: float = 1.0,
+        bias: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.gain = gain
+        self.bias_bound = bias
+        self.weight = nn.Parameter(torch.empty(n_nets, n_inputs, n_outputs, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(n_nets, 1, n_outputs, dtype=dtype))
+        self.reset_parameters(generator)
+        self.register_buffer("mean_weight", self.weight.detach().clone())
+        self.register_buffer("mean_bias", self.bias.detach().clone())
+
+    mean_weight: torch.Tensor
+    mean_bias: torch.Tensor
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw weights and biases anew; a generator of the CPU makes them the same on every device."""
+        shape = self.weight.shape
+        std = self.gain * math.sqrt(2 / max(1, shape[1]))
+        self.weight.copy_(torch.randn(shape, generator=generator) * std)
+        self.bias.copy_((2 * torch.rand(self.bias.shape, generator=generator) - 1) * self.bias_bound)
+
+    def forward(self, X: torch.Tensor, use_mean: bool = False) -> torch.Tensor:
+        """Return outputs, by the running means of the weights where `use_mean`."""
+        weight, bias = (self.mean_weight, self.mean_bias) if use_mean else (self.weight, self.bias)
+        return torch.baddbmm(bias, X, weight)
+
+
+class MaskPool(nn.Module):
+    """Dropout whose masks are slices of a pool of draws: to draw them afresh is half of the time of a small net.
+
+    The pool, and where a slice begins, come from `generator` while a fit sets one, else from torch's global generator.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+        self.pool: torch.Tensor | None = None
+
+    def mask(self, like: torch.Tensor) -> torch.Tensor:
+        """Return what multiplies units of this shape: 0 for the share that is dropped, 1 / (1 - p) for the others."""
+        if self.generator is None:
+            return torch.empty_like(like).bernoulli_(1 - self.p).div_(1 - self.p)
+        n = like.numel()
+        if self.pool is None or len(self.pool) < n + _POOL or self.pool.dtype != like.dtype:
+            pool = like.new_empty(n + _POOL)
+            self.pool = pool.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+        start = int(torch.randint(_POOL, (), generator=self.generator, device=self.generator.device))
+        return self.pool[start : start + n].view_as(like)
+
+    def forward(self, units: torch.Tensor) -> torch.Tensor:
+        """Return units, in training some of them dropped."""
+        return units * self.mask(units) if self.training and self.p else units

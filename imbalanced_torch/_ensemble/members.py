@@ -1,0 +1,276 @@
+"""The rows of each member in one fit: batches of its own to train on, and what it makes of the fold it holds out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbalanced_torch._data.rows import Rows, class_counts
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
+
+#: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
+_LOOKED_AT = 20_000
+#: Rows that are encoded, or predicted by each member, at once.
+_AT_ONCE = 4096
+
+
+class EncodedRows:
+    """Rows as the module keeps them: encoded once where X is an array, else batch by batch."""
+
+    def __init__(self, rows: Rows, module: MLPEnsemble, device: torch.device) -> None:
+        self.rows = rows
+        self.module = module
+        self.device = device
+        self.table: torch.Tensor | None = None
+        if isinstance(rows.source, np.ndarray):
+            n = len(rows)
+            self.table = module.blend.new_empty((n, module.encoder.n_encoded))
+            for start in range(0, n, _AT_ONCE):
+                part = slice(start, min(start + _AT_ONCE, n))
+                self.table[part] = module.encode(rows.inputs(part).to(device))
+
+    def take(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return encoded rows, shape (*positions.shape, n_encoded)."""
+        flat = positions.flatten()
+        if self.table is not None:
+            taken = self.table.index_select(0, flat.to(self.table.device))
+        else:
+            taken = self.module.encode(self.rows.batch(flat)[0].to(self.device))
+        return taken.view(*positions.shape, -1)
+
+
+@dataclass
+class MemberBatches:
+    """Batches of rows of each member's own, side by side."""
+
+    members: Members
+    planned: Iterable[torch.Tensor]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.members.batch, self.planned)
+
+
+class HeldOut:
+    """Rows that members hold out, side by side: shape (members, rows), shorter folds filled up by rows of weight 0."""
+
+    def __init__(self, positions: list[np.ndarray], weights: np.ndarray, shared: bool = False) -> None:
+        #: Whether all members hold out the same rows.
+        self.shared = shared
+        self.length = max(1, *map(len, positions))
+        self.positions = torch.zeros(len(positions), self.length, dtype=torch.int64)
+        self.weights = torch.zeros(len(positions), self.length)
+        for member, rows in enumerate(positions):
+            self.positions[member, : len(rows)] = torch.from_numpy(rows)
+            self.weights[member, : len(rows)] = torch.from_numpy(weights[rows])
+        self.weights /= self.weights.mean().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+class Members:
+    """What the members of an ensemble train on and hold out in one fit.
+
+    Parameters
+    ----------
+    module : MLPEnsemble
+    rows : Rows
+        All training rows.
+    folds : int array of shape (n,) or None
+        Which member holds out which row; None where none does.
+    validation : Rows or None
+        Rows that the user has set aside, which all members hold out.
+    n_classes : int
+    one_batch : bool
+        Whether all rows of a member are one batch.
+    seed : int
+        Of the held-out rows that are looked at, where there are many.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        module: MLPEnsemble,
+        rows: Rows,
+        folds: np.ndarray | None,
+        validation: Rows | None,
+        n_classes: int,
+        *,
+        one_batch: bool,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.module = module
+        self.rows = rows
+        self.folds = folds
+        self.n_classes = n_classes
+        self.one_batch = one_batch
+        self.device = device
+        self.encoded = EncodedRows(rows, module, device)
+        self.codes = torch.from_numpy(rows.codes).to(device)  # type: ignore[arg-type]
+        self.weights = _tensor(rows.sample_weight, device)
+        self.held_out: HeldOut | None = None
+        if validation is not None:
+            weights = np.ones(len(validation)) if validation.sample_weight is None else validation.sample_weight
+            every = [np.arange(len(validation))] * module.n_members
+            self._hold_out(HeldOut(every, weights, shared=True), validation, EncodedRows(validation, module, device))
+        elif folds is not None:
+            seen, weights = _looked_at(rows, n_classes, seed)
+            self.seen = seen
+            parts = [seen[folds[seen] == member] for member in range(module.n_members)]
+            self._hold_out(HeldOut(parts, weights), rows.part(seen), self.encoded)
+
+    def _hold_out(self, held_out: HeldOut, rows: Rows, encoded: EncodedRows) -> None:
+        self.held_out = held_out
+        self.held_out_rows = rows
+        self.held_out_X = encoded.take(held_out.positions)
+        self.held_out_codes = self._codes_at(held_out.positions)
+        self.held_out_weights = held_out.weights.to(self.held_out_X)
+
+    def _codes_at(self, positions: torch.Tensor) -> torch.Tensor:
+        codes: Any = self.held_out_rows.codes if self.held_out is not None and self.held_out.shared else self.rows.codes
+        return torch.from_numpy(codes).long()[positions].to(self.device)
+
+    # Training
+
+    def batches(self, planned: Iterable[torch.Tensor]) -> MemberBatches:
+        """Return the batches at positions of shape (members, n); each iteration is one epoch."""
+        return MemberBatches(self, planned)
+
+    def batch(self, positions: torch.Tensor) -> Any:
+        """Return encoded rows of shape (members, n, n_encoded), and their targets."""
+        if self.one_batch:
+            return self._one_batch()
+        target: Any = self.codes[positions.long()].long()
+        if self.weights is not None:
+            target = (target, self.weights[positions.long()])
+        return self.encoded.take(positions), target
+
+    def _one_batch(self) -> Any:
+        """Return all rows for each member; those that it holds out weigh nothing."""
+        n, n_members = len(self.rows), self.module.n_members
+        X = self.encoded.take(torch.arange(n)).expand(n_members, -1, -1)
+        weights = torch.ones(n, device=self.device) if self.weights is None else self.weights
+        weights = weights.to(X.dtype).expand(n_members, -1)
+        if self.folds is not None:
+            weights = weights * (torch.from_numpy(self.folds).to(self.device) != torch.arange(n_members)[:, None])
+        # As heavy in all as the rows are, for the estimator brings sample weights to mean 1.
+        scale = 1.0 if self.weights is None else float(self.weights.mean())
+        return X, (self.codes.long().expand(n_members, -1), scale * weights / weights.mean(dim=1, keepdim=True))
+
+    # Held-out rows
+
+    def held_out_batch(self) -> Any:
+        """Return the encoded rows that each member holds out, shape (members, n, n_encoded), and their codes in order.
+
+        Scorers read the codes; the loss takes `held_out_target`.
+        """
+        return self.held_out_X, torch.from_numpy(self.held_out_rows.codes).long()  # type: ignore[arg-type]
+
+    def held_out_target(self) -> Any:
+        """Return codes and weights of the rows that each member holds out, shape (members, n)."""
+        return self.held_out_codes, self.held_out_weights
+
+    def in_order(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits of held-out rows, shape (n, n_outputs), in the order of `held_out_rows`.
+
+        Parameters
+        ----------
+        logits : tensor of shape (2 n_members, n, n_outputs)
+            Of the rows that each member holds out.
+        """
+        held_out: Any = self.held_out
+        if held_out.shared:
+            return self.module.averaged(logits)
+        nets = logits.view(2, self.module.n_members, *logits.shape[1:])
+        pairs = average(nets, self.module.blend.log().to(nets.dtype).view(2, 1, 1, 1))
+        there = held_out.weights > 0
+        places = torch.from_numpy(np.searchsorted(self.seen, held_out.positions[there].numpy()))
+        ordered = pairs.new_empty(len(self.seen), logits.shape[-1])
+        ordered[places.to(pairs.device)] = pairs[there.to(pairs.device)]
+        return ordered
+
+    def by_net(self, log_proba: torch.Tensor) -> torch.Tensor:
+        """Return log probabilities of the two kinds of nets, shape (2, members, n, K), or (2, 1, n, K) if shared."""
+        by_net = log_proba.view(2, self.module.n_members, -1, log_proba.shape[-1])
+        if self.held_out is None or not self.held_out.shared:
+            return by_net
+        return torch.logsumexp(by_net, dim=1, keepdim=True) - math.log(self.module.n_members)
+
+    def criterion_losses(self, criterion: Any, logits: torch.Tensor) -> list[float]:
+        """Return the criterion's loss of the two kinds of nets, with its class weights."""
+        losses = []
+        for part in logits.view(2, self.module.n_members, -1, logits.shape[-1]):
+            target = one_after_the_other(part, self.held_out_codes, self.held_out_weights)
+            losses.append(float(criterion(*target)))
+        return losses
+
+    def loss(self, log_proba: torch.Tensor) -> torch.Tensor:
+        """Return the log loss of held-out rows by log probabilities of shape (..., members or 1, n, K)."""
+        n_members = log_proba.shape[-3]
+        codes, weights = self.held_out_codes[:n_members], self.held_out_weights[:n_members]
+        codes = codes.expand(log_proba.shape[:-1])[..., None]
+        return -(log_proba.gather(-1, codes)[..., 0] * weights).mean(dim=(-2, -1))
+
+    @torch.no_grad()
+    def out_of_fold_proba(self, net: Any) -> np.ndarray:
+        """Return probabilities of all training rows at the class prior, shape (n, K), each by who holds it out."""
+        folds, module = self.folds, self.module
+        assert folds is not None
+        module.eval()
+        every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
+        found = np.empty((len(folds), self.n_classes), dtype=np.float32)
+        parts = zip(every.positions.split(_AT_ONCE, dim=1), (every.weights > 0).split(_AT_ONCE, dim=1), strict=True)
+        for positions, there in parts:
+            logits = module.logits_of_nets(self.encoded.take(positions))
+            nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
+            log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()
+            found[positions[there].numpy()] = log_proba[there].exp().numpy()
+        return found
+
+
+def one_after_the_other(
+    logits: torch.Tensor, codes: torch.Tensor, sample_weight: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Return logits of nets side by side, of shape (nets, n, K), and the targets of their members as those of one net.
+
+    A member has as many nets as come to it, and its targets serve each of them.
+    """
+    if logits.ndim < 3:
+        return logits, codes, sample_weight
+    times = len(logits) // len(codes)
+    codes = codes.repeat(times, 1).flatten()
+    sample_weight = None if sample_weight is None else sample_weight.repeat(times, 1).flatten()
+    return logits.flatten(0, 1), codes, sample_weight
+
+
+def blended(nets: torch.Tensor, blend: torch.Tensor) -> torch.Tensor:
+    """Return the log of the average probability of two kinds of nets, of shape (2, ...)."""
+    return torch.logaddexp(nets[0] + blend[0].log(), nets[1] + blend[1].log())
+
+
+def _looked_at(rows: Rows, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are looked at, and weights by which they stand for all; a row alone in its class says nothing.
+
+    Classes of many rows are thinned.
+    """
+    codes: Any = rows.codes
+    random = np.random.RandomState(seed)
+    weights = np.ones(len(codes)) if rows.sample_weight is None else rows.sample_weight.astype(float)
+    counts, most = class_counts(codes, n_classes), max(1, _LOOKED_AT // n_classes)
+    if len(codes) <= _LOOKED_AT:
+        most = len(codes)
+    parts = []
+    for code in np.flatnonzero(counts > 1):
+        of_class = np.flatnonzero(codes == code)
+        if len(of_class) > most:
+            of_class = random.permutation(of_class)[:most]
+            weights[of_class] *= counts[code] / most
+        parts.append(of_class)
+    return np.sort(np.concatenate(parts or [np.arange(len(codes))])), weights
+
+
+def _tensor(values: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
+    return None if values is None else torch.from_numpy(values).to(device)
