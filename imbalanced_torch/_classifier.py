@@ -516,7 +516,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
         patience = self._number("n_iter_no_change")
         if settings.n_members is not None:
-            return StopOutOfFold(patience, after=plain_epochs)
+            return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
         return EarlyStopping(patience, float(self.tol), after=plain_epochs)
 
     def _assign(self, net: ImbalancedNet, data: TrainingData, members: Members | None) -> Self:

@@ -65,7 +65,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
         )
     else:
         check = partial(validate_data, estimator)
-        finite = True if finite and np.ndim(X) > 2 else finite  # NaN is a missing value in columns
+        finite = True if finite and getattr(X, "ndim", 2) > 2 else finite  # NaN is a missing value in columns
         checked = _numeric("X", check, X, reset=reset, accept_sparse="csr", ensure_all_finite=finite)
     _check_shape(estimator, checked, reset)
     return checked

@@ -120,12 +120,14 @@ class MLPEnsemble(nn.Module):
         """Return the parameters on which there is no weight decay unless the user says so: all biases."""
         return [layer.bias for layer in self.layers()]
 
-    def scale_to(self, encoded: torch.Tensor) -> None:
+    def scale_to(self, encoded: torch.Tensor, sample_weight: torch.Tensor | None) -> None:
         """Scale the first weights so that what units of the first layer see has unit variance on these rows."""
         for layer, inputs in zip(self.first, self.encoder.expand(encoded), strict=True):
-            size = max(float(inputs.square().sum(-1).mean()), 0.1)
+            sizes = inputs.square().sum(-1)
+            if sample_weight is not None:
+                sizes = sizes * (sample_weight / sample_weight.mean()).to(sizes.dtype)
             with torch.no_grad():
-                layer.weight.mul_(math.sqrt(inputs.shape[-1] / 2 / size))  # type: ignore[operator]
+                layer.weight.mul_(math.sqrt(inputs.shape[-1] / 2 / max(float(sizes.mean()), 0.1)))  # type: ignore[operator]
 
     def encode(self, X: torch.Tensor) -> torch.Tensor:
         """Return what is kept of rows of X: a tensor of shape (n, encoder.n_encoded) in the dtype of the weights.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._data.rows import Rows, class_counts
+from imbalanced_torch._data.rows import Rows
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
@@ -117,7 +117,7 @@ class Members:
             every = [np.arange(len(validation))] * module.n_members
             self._hold_out(HeldOut(every, weights, shared=True), validation, EncodedRows(validation, module, device))
         elif folds is not None:
-            seen, weights = _looked_at(rows, n_classes, seed)
+            seen, weights = _looked_at(rows, folds, n_classes, seed)
             self.seen = seen
             parts = [seen[folds[seen] == member] for member in range(module.n_members)]
             self._hold_out(HeldOut(parts, weights), rows.part(seen), self.encoded)
@@ -251,23 +251,23 @@ def blended(nets: torch.Tensor, blend: torch.Tensor) -> torch.Tensor:
     return torch.logaddexp(nets[0] + blend[0].log(), nets[1] + blend[1].log())
 
 
-def _looked_at(rows: Rows, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows are looked at, and weights by which they stand for all; a row alone in its class says nothing.
+def _looked_at(rows: Rows, folds: np.ndarray, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are looked at, and weights by which they stand for all. Classes of many rows are thinned.
 
-    Classes of many rows are thinned.
+    A class that one member alone holds out says nothing: that member has never seen it.
     """
     codes: Any = rows.codes
     random = np.random.RandomState(seed)
     weights = np.ones(len(codes)) if rows.sample_weight is None else rows.sample_weight.astype(float)
-    counts, most = class_counts(codes, n_classes), max(1, _LOOKED_AT // n_classes)
-    if len(codes) <= _LOOKED_AT:
-        most = len(codes)
+    most = len(codes) if len(codes) <= _LOOKED_AT else max(1, _LOOKED_AT // n_classes)
     parts = []
-    for code in np.flatnonzero(counts > 1):
+    for code in np.unique(codes):
         of_class = np.flatnonzero(codes == code)
+        if (folds[of_class] == folds[of_class[0]]).all():
+            continue
         if len(of_class) > most:
+            weights[of_class] *= len(of_class) / most
             of_class = random.permutation(of_class)[:most]
-            weights[of_class] *= counts[code] / most
         parts.append(of_class)
     return np.sort(np.concatenate(parts or [np.arange(len(codes))])), weights
 

@@ -223,8 +223,9 @@ def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray 
     """Return which member of an ensemble holds out which training row; None where none holds one out."""
     if settings.n_members is None or data.validation is not None:
         return None
-    rows = data.training
-    return deal(rows.codes, settings.n_members, seed, rows.X if settings.one_batch else None)  # type: ignore[arg-type]
+    rows: Any = data.training
+    X = rows.inputs(slice(None)).numpy() if settings.one_batch else None
+    return deal(rows.codes, settings.n_members, seed, X)
 
 
 def rows_of_members(folds: np.ndarray | None, n_members: int, n_rows: int) -> list[np.ndarray]:
@@ -250,7 +251,8 @@ def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, fol
         device=device,
     )
     if not int(net.module_.n_steps):
-        net.module_.scale_to(members.encoded.take(torch.arange(min(len(data.training), 4096))))
+        some = torch.arange(min(len(data.training), 4096))
+        net.module_.scale_to(members.encoded.take(some), None if members.weights is None else members.weights[some])
     return members
 
 

@@ -131,7 +131,8 @@ class TrainingPlan:
 
     def _at(self, strength: float) -> Epoch:
         streams = [draw.at(strength) for draw in self.draws]
-        stream = SideBySide(streams) if self.side_by_side else streams[0]
+        as_they_are = self.row_counts / self.n_rows if self.remedies.sampling is None else None
+        stream = SideBySide(streams, as_they_are) if self.side_by_side else streams[0]
         length = epoch_length(self.remedies.epoch_size, stream, self.n_rows)
         in_one_batch = self.remedies.batch_size == -1 and stream.batch_size is None
         batch_size = length if in_one_batch else stream.batch_size or self.batch_size

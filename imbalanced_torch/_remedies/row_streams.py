@@ -362,12 +362,15 @@ class OwnRows(RowStream):
 
 
 class SideBySide(RowStream):
-    """The streams of several members: positions of shape (members, n), the class shares those of all together."""
+    """The streams of several members: positions of shape (members, n).
 
-    def __init__(self, streams: list[RowStream]) -> None:
+    The class shares are those of all members together, or of all rows, where members take theirs as they are.
+    """
+
+    def __init__(self, streams: list[RowStream], shares: np.ndarray | None) -> None:
         self.streams = streams
         self.length = max(stream.length for stream in streams)
-        self.shares = np.mean([stream.shares for stream in streams], axis=0)
+        self.shares = np.mean([stream.shares for stream in streams], axis=0) if shares is None else shares
         # A member that lacks a class has smaller batches by itself.
         self.batch_size = max((s.batch_size for s in streams if s.batch_size is not None), default=None)
 
