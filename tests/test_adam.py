@@ -7,7 +7,7 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._fast.adam import FusedStep, step_of
 
 
@@ -97,7 +97,7 @@ def counted_collections(monkeypatch):
 
 def test_it_is_taken_and_the_state_is_collected_once_an_epoch(data, monkeypatch):
     counts = counted_collections(monkeypatch)
-    ImbalancedNetClassifier(max_epochs=3, random_state=0).fit(*data)
+    ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0).fit(*data)
     assert len(counts) == 4  # also after the first step of all, which makes the state
 
 
@@ -109,7 +109,7 @@ def test_hooks_on_steps_are_called(data, kind):
         called.append(type(optimizer))
 
     own = [AtTheBeginning(lambda optimizer: optimizer.register_step_post_hook(hook))] if kind == "own" else []
-    net = ImbalancedNetClassifier(max_epochs=1, random_state=0, callbacks=own)
+    net = ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0, callbacks=own)
     handle = register_optimizer_step_post_hook(hook) if kind != "own" else None
     try:
         net.fit(*data)
@@ -136,7 +136,7 @@ def test_a_step_that_is_wrapped_is_called(data):
         step = optimizer.step
         optimizer.step = lambda *args: (called.append(1), step(*args))[1]
 
-    ImbalancedNetClassifier(max_epochs=1, random_state=0, callbacks=[AtTheBeginning(wrap)]).fit(*data)
+    ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0, callbacks=[AtTheBeginning(wrap)]).fit(*data)
     assert len(called) == 5
 
 
@@ -148,7 +148,7 @@ def test_an_optimizer_derived_from_adam_makes_its_own_steps(data):
             called.append(1)
             return super().step(closure)
 
-    ImbalancedNetClassifier(optimizer=Mine, optimizer__fused=True, max_epochs=1, random_state=0).fit(*data)
+    ImbalancedNetClassifier(MLP, optimizer=Mine, optimizer__fused=True, max_epochs=1, random_state=0).fit(*data)
     assert len(called) == 5
 
 
@@ -157,8 +157,8 @@ def test_a_learning_rate_set_between_epochs_acts(data):
         def on_epoch_end(self, net, **kwargs):
             net.optimizer_.param_groups[0]["lr"] = 0.0
 
-    once = ImbalancedNetClassifier(max_epochs=1, random_state=0).fit(*data)
-    still = ImbalancedNetClassifier(max_epochs=3, random_state=0, callbacks=[Stop()]).fit(*data)
+    once = ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0).fit(*data)
+    still = ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0, callbacks=[Stop()]).fit(*data)
     for one, other in zip(once.module_.parameters(), still.module_.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -175,14 +175,14 @@ def test_a_learning_rate_set_between_epochs_acts(data):
 )
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
 def test_an_optimizer_whose_step_the_user_chooses_is_not_fused(data, optimizer, parameters):
-    fitted = ImbalancedNetClassifier(optimizer=optimizer, max_epochs=1, random_state=0, **parameters).fit(*data)
+    fitted = ImbalancedNetClassifier(MLP, optimizer=optimizer, max_epochs=1, random_state=0, **parameters).fit(*data)
     assert [bool(group["fused"]) for group in fitted.net_.optimizer_.param_groups].count(True) == 0
     assert step_of(fitted.net_.optimizer_) == fitted.net_.optimizer_.step
 
 
 def test_a_learning_rate_as_a_tensor_trains_as_the_number_does(data):
     nets = [
-        ImbalancedNetClassifier(max_epochs=2, random_state=0, lr=lr, optimizer__fused=False).fit(*data)
+        ImbalancedNetClassifier(MLP, max_epochs=2, random_state=0, lr=lr, optimizer__fused=False).fit(*data)
         for lr in (0.01, torch.tensor(0.01, dtype=torch.float64))
     ]
     assert_close_to_rounding(nets[0].predict_proba(data[0]), nets[1].predict_proba(data[0]))
@@ -190,7 +190,7 @@ def test_a_learning_rate_as_a_tensor_trains_as_the_number_does(data):
 
 def test_a_differentiable_step_gets_torchs_own_answer_and_not_that_of_a_fused_one(data):
     with pytest.raises(ValueError, match=r"optimizer__differentiable=True") as raised:
-        ImbalancedNetClassifier(max_epochs=1, optimizer__differentiable=True).fit(*data)
+        ImbalancedNetClassifier(MLP, max_epochs=1, optimizer__differentiable=True).fit(*data)
     assert "fused" not in str(raised.value)
 
 

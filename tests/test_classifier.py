@@ -28,7 +28,7 @@ from imbalanced_torch._net.callbacks import EarlyStopping as BestEpoch
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def test_the_plain_net_is_the_default():

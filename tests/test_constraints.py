@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._parameters.constraints import CONSTRAINTS, Number
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(**{"max_epochs": 1, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(MLP, **{"max_epochs": 1, "random_state": 0, **kwargs})
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from imbalanced_torch import FocalLoss, ImbalancedNetClassifier, LDAMLoss, LogitAdjustedLoss
+from imbalanced_torch import MLP, FocalLoss, ImbalancedNetClassifier, LDAMLoss, LogitAdjustedLoss
 from imbalanced_torch._losses.weighted import LOSSES
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 # Logits of half precision

@@ -10,12 +10,12 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.utils.data import Dataset, RandomSampler, WeightedRandomSampler
 
-from imbalanced_torch import EffectiveNumber, FocalLoss, ImbalancedNetClassifier, OverSampling, TemperedSampling
+from imbalanced_torch import MLP, EffectiveNumber, FocalLoss, ImbalancedNetClassifier, OverSampling, TemperedSampling
 from imbalanced_torch._data.rows import Rows
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 2, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 2, "random_state": 0, **kwargs})
 
 
 def raises(error, message, call, *args, **kwargs):

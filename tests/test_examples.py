@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -138,7 +138,7 @@ def test_corrected_log_loss_is_comparable_across_strategies_on_real_sets():
     for name in SETS:
         for seed in SEEDS:
             X, y = load(name)
-            net = ImbalancedNetClassifier(early_stopping=True, epoch_size=1.0, random_state=seed)
+            net = ImbalancedNetClassifier(MLP, early_stopping=True, epoch_size=1.0, random_state=seed)
             search = GridSearchCV(
                 Pipeline([("encoder", make_encoder()), ("net", net)]),
                 grid,

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from imbalanced_torch import (
+    MLP,
     Cycle,
     Draws,
     ImbalancedNetClassifier,
@@ -111,7 +112,7 @@ class Power:
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(**{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(MLP, **{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def counts_of(y):

@@ -16,7 +16,7 @@ from imbalanced_torch._parameters.values import listed, number, plain
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 2, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 2, "random_state": 0, **kwargs})
 
 
 # Messages

@@ -24,12 +24,12 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._data.rows import Rows
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 class TwoInputs(nn.Module):

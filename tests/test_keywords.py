@@ -11,13 +11,13 @@ import torch
 from skorch.callbacks import EpochScoring
 from torch import nn
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._parameters.foreign_words import NAMES, VALUES
 from imbalanced_torch._parameters.names import PREFIXES
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 1, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 1, "random_state": 0, **kwargs})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +57,7 @@ def test_a_sampler_of_imbalanced_learn_goes_before_the_net(data, sampler):
     name = getattr(sampler, "__name__", type(sampler).__name__)
     with pytest.raises(TypeError, match=rf"^sampling must be .*; {name} makes new rows\. ") as raised:
         net(sampling=sampler).fit(*data)
-    assert f"imblearn.pipeline.make_pipeline({name}(...), ImbalancedNetClassifier())" in str(raised.value)
+    assert f"imblearn.pipeline.make_pipeline({name}(...), ImbalancedNetClassifier(MLP))" in str(raised.value)
 
 
 class Stubborn(nn.Module):
@@ -188,4 +188,4 @@ def test_samplers_of_imbalanced_learn_that_make_no_rows_have_a_strategy_of_ours(
 
     for sampler, ours in ((RandomOverSampler(), "OverSampling"), (RandomUnderSampler(), "UnderSampling")):
         with pytest.raises(TypeError, match=rf"for {type(sampler).__name__} pass \"\w+\" or {ours}\(ratio=\.\.\.\)"):
-            ImbalancedNetClassifier(sampling=sampler).fit(*data)
+            ImbalancedNetClassifier(MLP, sampling=sampler).fit(*data)

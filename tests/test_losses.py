@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbalanced_torch import (
+    MLP,
     AsymmetricLoss,
     FocalLoss,
     ImbalancedNetClassifier,
@@ -288,7 +289,7 @@ def test_a_loss_runs_on_a_gpu(word, parameters):
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 @pytest.mark.parametrize("word", LOSSES)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from imbalanced_torch._fast.mlp import Layers
 from skorch.callbacks import Callback
 from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.nn.utils import parameters_to_vector, parametrizations
 
 from imbalanced_torch import MLP, ImbalancedNetClassifier
-from imbalanced_torch._fast.mlp import Layers
 from imbalanced_torch._losses.weighted import resolve_criterion
 
 
@@ -161,7 +161,7 @@ class Freezing(Callback):
 
 
 def test_a_callback_may_change_the_module_between_batches(data, backpropagated):
-    ImbalancedNetClassifier(max_epochs=1, batch_size=100, callbacks=[Freezing(1)], random_state=0).fit(*data)
+    ImbalancedNetClassifier(MLP, max_epochs=1, batch_size=100, callbacks=[Freezing(1)], random_state=0).fit(*data)
     assert len(backpropagated) == 2
 
 
@@ -169,7 +169,7 @@ def test_a_callback_may_change_the_module_between_batches(data, backpropagated):
 def test_the_default_module_is_trained_by_its_layers(data, backpropagated, kwargs):
     X, y = data
     settings = {"max_epochs": 3, "random_state": 0, "module__hidden_sizes": (16, 8), **kwargs}
-    ours = ImbalancedNetClassifier(**settings).fit(X, y)
+    ours = ImbalancedNetClassifier(MLP, **settings).fit(X, y)
     count = len(backpropagated)
     assert count >= 9
     theirs = ImbalancedNetClassifier(Mine, **settings).fit(X, y)

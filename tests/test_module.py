@@ -11,7 +11,7 @@ from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 1, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 1, "random_state": 0, **kwargs})
 
 
 class Chosen(nn.Module):

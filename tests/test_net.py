@@ -11,11 +11,11 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from imbalanced_torch import ImbalancedNet, ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def labelled(data, rare, common):
@@ -202,7 +202,7 @@ def test_the_accelerate_mixin_trains_the_same_net(data, sampling):
     X, y = data
     kwargs = {"sampling": sampling, "max_epochs": 2, "random_state": 0, "early_stopping": True}
     accelerated = AcceleratedClassifier(accelerator=Accelerator(cpu=True), device=None, **kwargs).fit(X, y)
-    plain = ImbalancedNetClassifier(**kwargs).fit(X, y)
+    plain = ImbalancedNetClassifier(MLP, **kwargs).fit(X, y)
     assert_close_to_rounding(accelerated.predict_proba(X), plain.predict_proba(X))
 
 
@@ -210,8 +210,10 @@ def test_the_accelerate_mixin_trains_the_same_net(data, sampling):
 def test_a_compiled_module_trains(data):
     X, y = data
     kwargs = {"module": nn.Linear, "max_epochs": 1, "random_state": 0}
-    compiled = ImbalancedNetClassifier(**kwargs, compile=True, compile__backend="eager").fit(X, y)
-    assert_close_to_rounding(compiled.predict_proba(X), ImbalancedNetClassifier(**kwargs).fit(X, y).predict_proba(X))
+    compiled = ImbalancedNetClassifier(MLP, **kwargs, compile=True, compile__backend="eager").fit(X, y)
+    assert_close_to_rounding(
+        compiled.predict_proba(X), ImbalancedNetClassifier(MLP, **kwargs).fit(X, y).predict_proba(X)
+    )
 
 
 # Iterators of the user's go by skorch's ordinary route
@@ -240,8 +242,8 @@ def test_users_iterators_and_loader_settings_give_the_same_net(data, ordinary, s
     X, y = data
     weights = np.random.default_rng(0).random(300)
     kwargs = {"sampling": sampling, "early_stopping": True, "max_epochs": 2, "random_state": 0}
-    expected = ImbalancedNetClassifier(**kwargs).fit(X, y, sample_weight=weights)
-    fitted = ImbalancedNetClassifier(**kwargs, **ordinary).fit(X, y, sample_weight=weights)
+    expected = ImbalancedNetClassifier(MLP, **kwargs).fit(X, y, sample_weight=weights)
+    fitted = ImbalancedNetClassifier(MLP, **kwargs, **ordinary).fit(X, y, sample_weight=weights)
     assert_close_to_rounding(fitted.predict_proba(X), expected.predict_proba(X))
 
 

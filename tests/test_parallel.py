@@ -13,7 +13,7 @@ import numpy as np, torch
 from joblib import Parallel, delayed, parallel_config
 from skorch.callbacks import Callback
 from sklearn.model_selection import GridSearchCV
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((2000, 20)).astype("float32"), rng.integers(0, 2, 2000)
@@ -25,7 +25,7 @@ class Threads(Callback):
 
 
 def work():
-    net = ImbalancedNetClassifier(callbacks=[Threads()], max_epochs=1, batch_size=1024).fit(X, y)
+    net = ImbalancedNetClassifier(MLP, callbacks=[Threads()], max_epochs=1, batch_size=1024).fit(X, y)
     net.predict_proba(X)
     return net.history_[-1, "threads"], torch.get_num_threads()
 
@@ -37,7 +37,7 @@ if __name__ == "__main__":
     (values @ values).relu().sum()  # the threads are there
     with parallel_config(**json.loads(sys.argv[1])):
         found = Parallel(n_jobs=2)(delayed(work)() for _ in range(2))
-        net, grid = ImbalancedNetClassifier(max_epochs=1), {"sampling": [None, "weighted"]}
+        net, grid = ImbalancedNetClassifier(MLP, max_epochs=1), {"sampling": [None, "weighted"]}
         search = GridSearchCV(net, grid, cv=2, n_jobs=2, error_score="raise").fit(X, y)
     scored = len(search.cv_results_["rank_test_score"])
     print(json.dumps({"workers": found, "here": torch.get_num_threads(), "scored": scored}))

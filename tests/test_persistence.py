@@ -15,14 +15,14 @@ from skorch.callbacks import Checkpoint, LoadInitState
 from torch import nn
 
 import imbalanced_torch._persistence.files as persistence_files
-from imbalanced_torch import FocalLoss, ImbalancedNet, ImbalancedNetClassifier
+from imbalanced_torch import MLP, FocalLoss, ImbalancedNet, ImbalancedNetClassifier
 from imbalanced_torch._persistence.files import digest
 
 ALL = ("f_params", "f_optimizer", "f_criterion", "f_history")
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def files(folder, arguments=ALL):

@@ -17,14 +17,14 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 
 import imbalanced_torch
-from imbalanced_torch import ImbalancedNetClassifier, OverSampling, TunedOffsetClassifierCV
+from imbalanced_torch import MLP, ImbalancedNetClassifier, OverSampling, TunedOffsetClassifierCV
 
 KEY = "_imbalanced_torch_version"
 TORCHS = "__cuda_dependent_attributes__"  # what skorch pickles apart
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from imbalanced_torch import (
+    MLP,
     CombinedRemedyWarning,
     ImbalancedNetClassifier,
     OverSampling,
@@ -16,7 +17,7 @@ from imbalanced_torch import (
 
 
 def fitted(data, sample_weight, **remedy):
-    return ImbalancedNetClassifier(max_epochs=1, random_state=0, **remedy).fit(*data, sample_weight)
+    return ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0, **remedy).fit(*data, sample_weight)
 
 
 def inverse_sqrt(y):

@@ -30,6 +30,7 @@ from tolerances import assert_close_to_rounding
 from torch import nn
 
 from imbalanced_torch import (
+    MLP,
     CombinedRemedyWarning,
     ImbalancedNetClassifier,
     TemperedSampling,
@@ -69,7 +70,7 @@ FULL = [{"class_weight": "balanced"}, *REMEDIES[4:9]]
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 # Against the Bayes posterior of Gaussian mixtures: linear where covariances are equal, else not
@@ -97,6 +98,7 @@ def converged(linear, seed, **remedy):
         shape["module__activation"] = nn.Tanh
     decay = LRScheduler(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.02, total_iters=epochs - 1)
     return ImbalancedNetClassifier(
+        MLP,
         **shape,
         batch_size=128 if linear else 256,
         max_epochs=epochs,
@@ -909,7 +911,7 @@ def assert_net_and_estimator_agree(fitted, X):
 @pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
 def test_there_is_one_truth_of_prediction_after_every_set_params(data, parameters):
     X, y = data
-    fitted = ImbalancedNetClassifier(max_epochs=4, lr=0.01, random_state=0, **parameters).fit(X, y)
+    fitted = ImbalancedNetClassifier(MLP, max_epochs=4, lr=0.01, random_state=0, **parameters).fit(X, y)
     seen = {fitted.predict_proba(X).tobytes(): {}}
     assert_net_and_estimator_agree(fitted, X)
     for settings in SETTINGS:
@@ -938,7 +940,9 @@ def test_a_scoring_callback_sees_in_fit_what_the_estimator_predicts_after_it(dat
     names = ["recall", "neg_log_loss", "balanced_accuracy"]
     scorings = [EpochScoring(name, name=name, on_train=True, use_caching=False) for name in names]
     scorings.append(EpochScoring(kept, name="kept", on_train=True, use_caching=False))
-    fitted = ImbalancedNetClassifier(max_epochs=3, lr=0.01, random_state=0, callbacks=scorings, **remedy, **settings)
+    fitted = ImbalancedNetClassifier(
+        MLP, max_epochs=3, lr=0.01, random_state=0, callbacks=scorings, **remedy, **settings
+    )
     fitted.fit(X, y)
     labels, proba, shown = truth[-1]
     np.testing.assert_array_equal(shown, y)

@@ -13,7 +13,7 @@ from skorch import NeuralNet
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._fast import hooks
 
 CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
@@ -31,7 +31,7 @@ def test_skorch_has_the_methods_that_we_override_or_call(name):
 
 
 def test_skorch_lists_the_parts_of_a_net_and_its_batches(data):
-    net = ImbalancedNetClassifier(max_epochs=1).fit(*data).net_
+    net = ImbalancedNetClassifier(MLP, max_epochs=1).fit(*data).net_
     assert (net._modules, net._criteria, net._optimizers) == (["module"], ["criterion"], ["optimizer"])
     assert {"train_loss", "train_batch_size"} <= net.history[-1]["batches"][0].keys()
     skorch.utils._check_f_arguments("save_params", f_params="file")

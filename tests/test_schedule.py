@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from imbalanced_torch import (
+    MLP,
     DeferredSchedule,
     HeadRetraining,
     ImbalancedNet,
@@ -24,7 +25,7 @@ from imbalanced_torch._remedies.schedule import SCHEDULES, resolve_schedule
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*args, **{"max_epochs": 10, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 10, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 class Recorder(ImbalancedNet):
@@ -443,16 +444,18 @@ def test_logit_adjusted_training_is_the_plain_net_with_its_bias_at_tau_log_prior
     log_odds = tau * np.log(y.mean() / (1 - y.mean()))
     kwargs = {"max_epochs": 30, "lr": 0.05, "optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.5}
     kwargs |= {"optimizer__param_groups": [("bias", {"weight_decay": 0.0})], "module": StartsAt, "random_state": 0}
-    adjusted = ImbalancedNetClassifier(criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs).fit(
-        X, y
-    )
-    plain = ImbalancedNetClassifier(module__start=log_odds, **kwargs).fit(X, y)
+    adjusted = ImbalancedNetClassifier(
+        MLP, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs
+    ).fit(X, y)
+    plain = ImbalancedNetClassifier(MLP, module__start=log_odds, **kwargs).fit(X, y)
     shift = plain.decision_function(X) - adjusted.decision_function(X)
     np.testing.assert_allclose(shift, log_odds, atol=1e-9)
     kwargs["optimizer__param_groups"] = []
     decayed = [
-        ImbalancedNetClassifier(criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs).fit(X, y),
-        ImbalancedNetClassifier(module__start=log_odds, **kwargs).fit(X, y),
+        ImbalancedNetClassifier(MLP, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs).fit(
+            X, y
+        ),
+        ImbalancedNetClassifier(MLP, module__start=log_odds, **kwargs).fit(X, y),
     ]
     shift = decayed[1].decision_function(X) - decayed[0].decision_function(X)
     assert np.abs(shift - log_odds).max() > 0.1
@@ -461,8 +464,8 @@ def test_logit_adjusted_training_is_the_plain_net_with_its_bias_at_tau_log_prior
 def test_the_start_makes_logit_adjustment_and_the_plain_net_one(data):
     X, y = data
     kwargs = {"max_epochs": 10, "optimizer": torch.optim.AdamW, "random_state": 0}
-    plain = ImbalancedNetClassifier(**kwargs).fit(X, y)
-    adjusted = ImbalancedNetClassifier(criterion="logit_adjusted", **kwargs).fit(X, y)
+    plain = ImbalancedNetClassifier(MLP, **kwargs).fit(X, y)
+    adjusted = ImbalancedNetClassifier(MLP, criterion="logit_adjusted", **kwargs).fit(X, y)
     shift = plain.decision_function(X) - adjusted.decision_function(X)
     np.testing.assert_allclose(shift, np.log(y.mean() / (1 - y.mean())), atol=1e-9)
     np.testing.assert_allclose(adjusted.predict_proba(X), plain.predict_proba(X), atol=1e-9)

@@ -37,6 +37,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from imbalanced_torch import (
+    MLP,
     BalancedBatches,
     CombinedRemedyWarning,
     DeferredSchedule,
@@ -65,18 +66,18 @@ class Narrow(torch.nn.Module):
 WEIGHTS = {**{label: 1.0 + label / 10 for label in range(-1, 11)}, "one": 1.0, "two": 1.5, "three": 2.0, "other": 1.0}
 
 CHECKED = [
-    ImbalancedNetClassifier(),
-    ImbalancedNetClassifier(class_weight="balanced"),
-    ImbalancedNetClassifier(class_weight="sqrt"),
-    ImbalancedNetClassifier(class_weight="effective"),
-    ImbalancedNetClassifier(class_weight=WEIGHTS),
+    ImbalancedNetClassifier(MLP),
+    ImbalancedNetClassifier(MLP, class_weight="balanced"),
+    ImbalancedNetClassifier(MLP, class_weight="sqrt"),
+    ImbalancedNetClassifier(MLP, class_weight="effective"),
+    ImbalancedNetClassifier(MLP, class_weight=WEIGHTS),
     ImbalancedNetClassifier(
-        Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
+        MLP, Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
     ),
-    ImbalancedNetClassifier(sampling="weighted"),
-    ImbalancedNetClassifier(sampling="over"),
-    ImbalancedNetClassifier(sampling="under"),
-    ImbalancedNetClassifier(sampling="batch"),
+    ImbalancedNetClassifier(MLP, sampling="weighted"),
+    ImbalancedNetClassifier(MLP, sampling="over"),
+    ImbalancedNetClassifier(MLP, sampling="under"),
+    ImbalancedNetClassifier(MLP, sampling="batch"),
 ]
 
 
@@ -98,7 +99,7 @@ def test_scikit_learns_checks(estimator, check):
 
 @pytest.mark.filterwarnings("ignore:sample_weight is positive in rows of one class only")
 def test_check_estimator_passes_whole_with_no_check_skipped():
-    results = check_estimator(ImbalancedNetClassifier(), on_skip=None, on_fail=None)
+    results = check_estimator(ImbalancedNetClassifier(MLP), on_skip=None, on_fail=None)
     assert {result["check_name"] for result in results if result["status"] != "passed"} == set()
     assert len(results) > 50
 
@@ -107,7 +108,7 @@ FAST = {"max_epochs": 5, "lr": 0.01, "random_state": 0}
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(**{**FAST, **kwargs})
+    return ImbalancedNetClassifier(MLP, **{**FAST, **kwargs})
 
 
 def test_pipeline_with_a_scaler_learns(data):
@@ -526,12 +527,12 @@ NESTED = [
 @pytest.mark.parametrize(("settings", "seen", "expected"), NESTED, ids=["sampling", "class_weight", "schedule"])
 def test_the_constructor_takes_nested_names_as_set_params_does(data, settings, seen, expected):
     before = repr(settings)
-    made = ImbalancedNetClassifier(**settings, max_epochs=3, random_state=0)
+    made = ImbalancedNetClassifier(MLP, **settings, max_epochs=3, random_state=0)
     for estimator in (
         made,
         clone(made),
         pickle.loads(pickle.dumps(made)),
-        ImbalancedNetClassifier(max_epochs=3, random_state=0).set_params(**settings),
+        ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0).set_params(**settings),
         ImbalancedNetClassifier(**made.get_params()),
         ImbalancedNetClassifier(**made.get_params(deep=False)),
         Wider(**settings, max_epochs=3, random_state=0),

@@ -9,7 +9,7 @@ from skorch.callbacks import LRScheduler
 from tolerances import assert_close_to_rounding
 from torch import nn
 
-from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling, UnderSampling
+from imbalanced_torch import MLP, ImbalancedNetClassifier, TemperedSampling, UnderSampling
 from imbalanced_torch._losses.logits import to_class_logits
 from imbalanced_torch._losses.weighted import WeightedCriterion, resolve_criterion
 from imbalanced_torch._remedies.class_weight import balanced
@@ -61,7 +61,7 @@ def test_integer_weights_are_duplicated_rows(n_classes, dtype):
 def test_fitting_with_integer_sample_weights_is_fitting_duplicated_rows(data, dtype):
     X, y = data[0].astype(dtype), data[1]
     repeats = np.random.default_rng(0).integers(0, 4, len(y))
-    net = ImbalancedNetClassifier(batch_size=-1, max_epochs=5, class_weight="balanced", random_state=0)
+    net = ImbalancedNetClassifier(MLP, batch_size=-1, max_epochs=5, class_weight="balanced", random_state=0)
     weighted = net.fit(X, y, sample_weight=repeats).predict_proba(X)
     duplicated = net.fit(X.repeat(repeats, 0), y.repeat(repeats)).predict_proba(X)
     assert_close_to_rounding(weighted, duplicated)
@@ -117,7 +117,7 @@ def test_torchs_weighted_mean_gives_the_minority_less():
 
 def test_a_linear_net_is_logistic_regression_with_balanced_weights():
     X, y = overlapping()
-    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, solver="newton-cholesky", tol=1e-12).fit(X, y)
     np.testing.assert_allclose(net.module_.weight.detach().numpy(), exact.coef_, atol=1e-6)
     np.testing.assert_allclose(net.module_.bias.detach().numpy(), exact.intercept_, atol=1e-6)
@@ -125,7 +125,7 @@ def test_a_linear_net_is_logistic_regression_with_balanced_weights():
 
 def test_a_linear_net_in_float32_is_logistic_regression_with_balanced_weights():
     X, y = overlapping()
-    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X.astype(np.float32), y)
+    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X.astype(np.float32), y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(net.predict_proba(X.astype(np.float32)), exact.predict_proba(X), atol=1e-3)
 
@@ -134,7 +134,7 @@ def test_a_multiclass_linear_net_is_logistic_regression_with_balanced_weights():
     rng = np.random.default_rng(0)
     y = rng.choice(3, 600, p=[0.7, 0.2, 0.1])
     X = rng.normal(size=(600, 2)) + np.array([[0, 0], [1, 0], [0, 1]])[y]
-    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, solver="newton-cg", tol=1e-10).fit(X, y)
     np.testing.assert_allclose(net.predict_proba(X), exact.predict_proba(X), atol=1e-5)
 
@@ -174,6 +174,7 @@ def test_each_remedy_shifts_the_intercept_by_the_odds_of_its_effective_prior(rem
         X, y = mixture(seed)
         decay = LRScheduler(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.02, total_iters=7)
         net = ImbalancedNetClassifier(
+            MLP,
             nn.Linear,
             epoch_size=1.0,
             lr=0.05,
@@ -191,8 +192,8 @@ def test_each_remedy_shifts_the_intercept_by_the_odds_of_its_effective_prior(rem
 
 def test_logits_of_one_and_two_outputs_train_to_the_same_function(data):
     X, y = data
-    one = ImbalancedNetClassifier(**LBFGS, class_weight="balanced", module__out_features=1).fit(X, y)
-    two = ImbalancedNetClassifier(**LBFGS, class_weight="balanced", module__out_features=2).fit(X, y)
+    one = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced", module__out_features=1).fit(X, y)
+    two = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced", module__out_features=2).fit(X, y)
     np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), atol=1e-4)
 
 
@@ -212,7 +213,7 @@ def test_features_of_pure_noise_give_recall_and_false_positives_alike():
     y = (rng.random(4000) < 0.1).astype(int)
     X, X_new = rng.normal(size=(4000, 10)), rng.normal(size=(20_000, 10))
     y_new = (rng.random(20_000) < 0.1).astype(int)
-    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
     predicted = net.predict(X_new)
     recall, false_positives = predicted[y_new == 1].mean(), predicted[y_new == 0].mean()
     assert recall > 0.3
@@ -221,6 +222,6 @@ def test_features_of_pure_noise_give_recall_and_false_positives_alike():
 
 def test_scaled_features_are_not_needed_for_the_statistics_of_a_fit(data):
     X, y = data
-    net = ImbalancedNetClassifier(class_weight="balanced", max_epochs=1, random_state=0)
+    net = ImbalancedNetClassifier(MLP, class_weight="balanced", max_epochs=1, random_state=0)
     raw, scaled = (net.fit(Z, y).effective_prior_ for Z in (X, StandardScaler().fit_transform(X)))
     np.testing.assert_array_equal(raw, scaled)

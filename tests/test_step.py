@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from imbalanced_torch._fast.mlp import Layers
 from skorch.callbacks import Callback, EpochScoring, GradientNormClipping, LRScheduler
 from tolerances import assert_close_to_rounding
 from torch import nn
@@ -10,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
 from imbalanced_torch._fast import mlp
-from imbalanced_torch._fast.mlp import Layers
 from imbalanced_torch._net import skorch_net
 from imbalanced_torch._net.callbacks import BatchMean
 from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
@@ -200,7 +200,7 @@ class NeedsItsClosure(torch.optim.SGD):
     ids=["closure in truth", "closure"],
 )
 def test_an_optimizer_that_needs_skorchs_step_gets_it(data, taken, needs):
-    fitted = ImbalancedNetClassifier(max_epochs=2, random_state=0, **needs).fit(*data)
+    fitted = ImbalancedNetClassifier(MLP, max_epochs=2, random_state=0, **needs).fit(*data)
     assert taken["epochs"] == 0
     assert fitted.n_iter_ == 2
     assert "may need a closure" in fitted.net_.fast_path_
@@ -259,13 +259,13 @@ def test_predictions_of_many_rows_are_those_of_the_ordinary_route(data, taken):
     "setting", [{"iterator_valid__batch_size": 7}, {"iterator_valid": type("L", (DataLoader,), {})}]
 )
 def test_predictions_go_through_an_iterator_of_the_users(data, taken, setting):
-    fitted = ImbalancedNetClassifier(max_epochs=1, random_state=0, **setting).fit(*data)
+    fitted = ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0, **setting).fit(*data)
     fitted.predict_proba(data[0])
     assert taken["predictions"] == 0
 
 
 def test_predicting_puts_the_module_in_evaluation_mode(data):
-    fitted = ImbalancedNetClassifier(max_epochs=1, module__dropout=0.5, random_state=0).fit(*data)
+    fitted = ImbalancedNetClassifier(MLP, max_epochs=1, module__dropout=0.5, random_state=0).fit(*data)
     fitted.module_.train()
     np.testing.assert_array_equal(fitted.predict_proba(data[0]), fitted.predict_proba(data[0]))
     assert not fitted.module_.training
@@ -289,7 +289,9 @@ def test_a_callback_may_predict_between_batches(data, moment):
 
 def test_the_step_is_fused_where_it_can_be(data):
     def fused(**kwargs):
-        return ImbalancedNetClassifier(max_epochs=1, **kwargs).fit(*data).net_.optimizer_.param_groups[0].get("fused")
+        return (
+            ImbalancedNetClassifier(MLP, max_epochs=1, **kwargs).fit(*data).net_.optimizer_.param_groups[0].get("fused")
+        )
 
     assert fused() is True
     assert fused(optimizer=torch.optim.AdamW) is True
@@ -299,7 +301,7 @@ def test_the_step_is_fused_where_it_can_be(data):
 
 
 def test_a_mean_over_batches_is_weighted_by_their_size(data):
-    fitted = ImbalancedNetClassifier(max_epochs=1, random_state=0).fit(*data)
+    fitted = ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0).fit(*data)
     batches = fitted.history_[-1]["batches"]
     sizes = [batch["train_batch_size"] for batch in batches]
     expected = np.average([batch["train_loss"] for batch in batches], weights=sizes)

@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from imbalanced_torch import ImbalancedNetClassifier, TunedOffsetClassifierCV
+from imbalanced_torch import MLP, ImbalancedNetClassifier, TunedOffsetClassifierCV
 from imbalanced_torch._prediction.label_scores import Metric
 from imbalanced_torch._prediction.offset_search import _between
 
@@ -347,7 +347,7 @@ def test_any_scorer_of_labels_serves():
 
 def test_a_net_in_a_pipeline_is_tuned_and_searched():
     X, y = skewed(600, 3)
-    net = ImbalancedNetClassifier(max_epochs=10, lr=0.01, random_state=0)
+    net = ImbalancedNetClassifier(MLP, max_epochs=10, lr=0.01, random_state=0)
     model = tuned(make_pipeline(StandardScaler(), net), cv=3, n_candidates=20)
     grid = {"estimator__imbalancednetclassifier__class_weight": [None, "balanced"]}
     search = GridSearchCV(model, grid, cv=2, scoring="balanced_accuracy").fit(X, y)

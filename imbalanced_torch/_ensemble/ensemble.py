@@ -180,14 +180,21 @@ class MLPEnsemble(nn.Module):
         return average(logits, weights.to(logits.dtype)[:, None, None])
 
     @torch.no_grad()
-    def track(self) -> None:
-        """Take the weights as they are now into their running means."""
-        step = int(self.n_steps)
+    def track(self, step: int | None = None) -> None:
+        """Take the weights as they are now into their running means, those of step 0 as they are.
+
+        Parameters
+        ----------
+        step : int or None, default=None
+            None is the next step; 0 lets the means begin where the weights are, without a step.
+        """
+        counts = step is None
+        step = int(self.n_steps) if step is None else step
         memory = 0.0 if step == 0 else min(_MEMORY, (1 + step) / (10 + step))
         for layer in self.layers():
             layer.mean_weight.lerp_(layer.weight, 1 - memory)
             layer.mean_bias.lerp_(layer.bias, 1 - memory)
-        self.n_steps += 1
+        self.n_steps += counts
 
 
 def average(logits: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,8 @@ class StopOutOfFold(Callback):
         self.best_log_proba_: list[Any] = [None, None]
         self.first_ = len(net.history)
         if self.after == 0:
+            if not int(net.module_.n_steps):
+                net.module_.track(step=0)
             net.module_.eval()
             with torch.no_grad():
                 net.score_members(net.module_(net.members_.held_out_X))
