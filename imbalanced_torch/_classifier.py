@@ -11,7 +11,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from imbalanced_torch._data.checks import check_classes
-from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
+from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data, warn_of_scales
 from imbalanced_torch._ensemble.members import Members
 from imbalanced_torch._ensemble.stopping import StopOutOfFold
 from imbalanced_torch._fitted_classifier import FittedClassifier
@@ -417,6 +417,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
         settings = choose_settings(self, data, seed, net)
         folds = deal_folds(settings, data, split_seed) if data.stops_early else None
+        if net is None and self._finite() is True:
+            warn_of_scales(data.training, data.columns.get("feature_names_in_"), stacklevel=3)
 
         # 4. Remedies: which rows each epoch sees and what each class weighs, from the training rows alone.
         schedule = self._checked_schedule(settings, continues=net is not None or single_epoch)
@@ -448,7 +450,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         )
 
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
-        return self._assign(new, data, members)
+        return self._assign(new, data, settings, members)
 
     def _checked_schedule(self, settings: Settings, continues: bool) -> Schedule | None:
         return resolve_schedule(
@@ -519,12 +521,16 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
         return EarlyStopping(patience, float(self.tol), after=plain_epochs)
 
-    def _assign(self, net: ImbalancedNet, data: TrainingData, members: Members | None) -> Self:
-        for name in (*COLUMNS, "oof_proba_"):
+    def _assign(
+        self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None
+    ) -> Self:
+        for name in (*COLUMNS, "oof_proba_", "oof_log_loss_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(data.columns)
-        if members is not None and members.folds is not None:
+        if members is not None and members.folds is not None and net.criterion_.has_probabilities:
             self.oof_proba_ = members.out_of_fold_proba(net)
+            self.oof_log_loss_ = data.log_loss(self.oof_proba_)
+        self.settings_ = settings.chosen()
         self.net_ = net
         self.classes_ = data.classes
         self.class_priors_ = net.priors_

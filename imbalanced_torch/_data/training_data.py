@@ -17,6 +17,8 @@ from imbalanced_torch._parameters.values import listed
 
 #: early_stopping="auto" holds rows out where so many of the rarest class come to each part.
 _ENOUGH_ROWS = 9.5
+#: A column of a larger root mean square, over so many rows, is unscaled.
+_LARGE, _SAMPLED = 30.0, 1000
 #: Fitted attributes that say what X is like.
 COLUMNS = ("n_features_in_", "feature_names_in_", "columns_", "row_shape_")
 
@@ -52,6 +54,12 @@ class TrainingData:
         """Levels of each column that is a category, 0 of numbers, shape (d,); None where X is no table."""
         columns = self.columns.get("columns_")
         return None if columns is None else columns.n_levels
+
+    def log_loss(self, proba: np.ndarray) -> float:
+        """Return the log loss, weighted as the training rows are, of probabilities of all rows, shape (n, K)."""
+        rows: Any = self.training
+        of_truth = proba[slice(None) if rows.index is None else rows.index][np.arange(len(rows)), rows.codes]
+        return float(-np.average(np.log(of_truth.clip(1e-15), dtype=float), weights=rows.sample_weight))
 
 
 def read_training_data(
@@ -161,6 +169,38 @@ def _split(
     else:
         return rows, None
     return rows.part(positions), None if validation is None else validation.weighing_one()
+
+
+def warn_of_scales(rows: Rows, names: Any, stacklevel: int) -> None:
+    """Warn of columns far from unit scale, from which a net that does not scale them itself learns little.
+
+    Parameters
+    ----------
+    rows : Rows
+        The training rows.
+    names : array of shape (n_features,) or None
+        Of the columns.
+    stacklevel : int
+        Of the warning.
+    """
+    X = rows.source
+    if not (isinstance(X, np.ndarray) and X.ndim == 2 and (rows.dtype is None or rows.dtype.is_floating_point)):
+        return
+    some = X[:: max(1, len(X) // _SAMPLED)]
+    if some.dtype.kind != "f" and rows.dtype is None:  # ints for embeddings
+        return
+    with np.errstate(over="ignore"):
+        size = np.sqrt(np.mean(np.square(some, dtype=float), axis=0))
+    large = np.flatnonzero(size > _LARGE)
+    if len(large):
+        which = [names[j] for j in large] if names is not None else large.tolist()
+        warnings.warn(
+            f"columns of X should have about unit scale, and these are far from it: {listed(which)} (root mean square "
+            f"up to {size.max():.3g}). Put StandardScaler before the net, or use the default net (module=None), which "
+            "scales by itself.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _check_counts(training: Rows, rows: Rows, classes: np.ndarray) -> None:

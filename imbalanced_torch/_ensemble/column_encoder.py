@@ -14,8 +14,8 @@ from scipy import sparse
 from torch import nn
 from torch.nn.functional import pad
 
-#: Bins of a column of numbers, of all columns together, and the points on which its ranks are learned.
-_BINS, _ALL_BINS, _GRID = 12, 400, 257
+#: Bins of all columns together, and the points on which ranks are learned.
+_ALL_BINS, _GRID = 400, 257
 #: Rows of a level to be one, and of those that quantiles are learned from.
 _LEVEL_ROWS, _QUANTILE_ROWS = 3, 20_000
 #: Where a scaled value is as good as infinite.
@@ -92,7 +92,14 @@ class ColumnEncoder(nn.Module):
 
     # Learning
 
-    def fit(self, X: Any, n_levels: np.ndarray | None, sample_weight: np.ndarray | None, seed: int) -> Self:
+    def fit(
+        self,
+        X: Any,
+        n_levels: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        n_bins: int = 12,
+        seed: int = 0,
+    ) -> Self:
         """Learn medians, scales, ranks and levels.
 
         Parameters
@@ -102,6 +109,8 @@ class ColumnEncoder(nn.Module):
         n_levels : int array of shape (d,) or None
             Levels of each category; 0 for a number. None: all are numbers.
         sample_weight : array of shape (n,) or None
+        n_bins : int
+            Bins of a number at most; 0 for none.
         seed : int
             Of the rows that quantiles are learned from, where there are many.
         """
@@ -110,11 +119,11 @@ class ColumnEncoder(nn.Module):
         n_levels = np.zeros(X.shape[1], dtype=int) if n_levels is None else n_levels
         self.register("numbers", np.flatnonzero(n_levels == 0))
         self.register("categories", np.flatnonzero(n_levels > 0))
-        self._fit_numbers(X, sample_weight, seed)
+        self._fit_numbers(X, sample_weight, n_bins, seed)
         self._fit_levels(X, n_levels)
         return self
 
-    def _fit_numbers(self, X: np.ndarray, sample_weight: np.ndarray | None, seed: int) -> None:
+    def _fit_numbers(self, X: np.ndarray, sample_weight: np.ndarray | None, n_bins: int, seed: int) -> None:
         some = slice(None)
         if len(X) > _QUANTILE_ROWS:
             some = np.random.RandomState(seed).choice(len(X), _QUANTILE_ROWS, replace=False)  # type: ignore[assignment]
@@ -125,7 +134,7 @@ class ColumnEncoder(nn.Module):
         self.register("is_binary", np.array([number.is_binary for number in found], dtype=bool))
         self.register("with_missing", np.flatnonzero([number.has_missing for number in found]))
         binned = [place for place, number in enumerate(found) if not number.is_binary]
-        n_bins = min(_BINS, _ALL_BINS // max(1, len(binned)))
+        n_bins = min(n_bins, _ALL_BINS // max(1, len(binned)))
         binned = binned if n_bins > 1 else []
         self.register("binned", np.array(binned, dtype=int))
         bins = [found[place].bins(n_bins) for place in binned]

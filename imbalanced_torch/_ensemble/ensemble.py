@@ -13,8 +13,6 @@ from torch.nn.functional import logsigmoid
 from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
 from imbalanced_torch._parameters.sizes import check_share, check_size, check_sizes
 
-#: How fast the running mean of the weights forgets, at most.
-_MEMORY = 0.97
 #: Standard deviation of the first logits, about the class prior.
 _FIRST_LOGITS = 0.05
 #: Draws of a pool of dropout masks.
@@ -42,6 +40,14 @@ class MLPEnsemble(nn.Module):
         Units of each hidden layer, at least one layer, with ReLU's between them.
     dropout : float in [0, 1), default=0.2
         Share of units dropped after each hidden layer in training.
+    n_bins : int, default=12
+        Bins of a column of numbers at most, in the second net of each member; fewer where there are many columns, 0 for
+        none.
+    blend : float in [0, 1] or None, default=None
+        Share of the first net of each member in its probability. None is a half until a fit settles it on held-out
+        rows.
+    memory : float in [0, 1), default=0.97
+        How much of the running mean of the weights remains after a step, at most; 0 is no mean.
     encoder : ColumnEncoder or None, default=None
         What has learned scales and levels of the columns; None leaves numbers of unit scale as they are but for
         outliers. The estimator fits it on training rows.
@@ -77,6 +83,9 @@ class MLPEnsemble(nn.Module):
         n_members: int = 8,
         hidden_sizes: Sequence[int] = (64, 64),
         dropout: float = 0.2,
+        n_bins: int = 12,
+        blend: float | None = None,
+        memory: float = 0.97,
         encoder: ColumnEncoder | None = None,
         seed: int | None = None,
         dtype: torch.dtype = torch.float32,
@@ -88,6 +97,12 @@ class MLPEnsemble(nn.Module):
             raise ValueError("hidden_sizes must have at least one layer; it is empty. MLP may have none.")
         n_outputs = 1 if n_outputs is None else check_size("n_outputs", n_outputs)
         check_share("dropout", dropout)
+        check_share("memory", memory)
+        check_size("n_bins", n_bins, 0)
+        self.memory = float(memory)
+        #: Whether a fit settles the blend.
+        self.blend_is_open = blend is None
+        share = 0.5 if blend is None else check_share("blend", blend, closed=True)
         self.encoder = ColumnEncoder(check_size("n_features", n_features)) if encoder is None else encoder
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         n_nets = 2 * n_members
@@ -101,7 +116,7 @@ class MLPEnsemble(nn.Module):
         )
         self.dropout = MaskPool(dropout)
         #: Weights of the two nets of a member in its probability.
-        self.register_buffer("blend", torch.tensor([0.5, 0.5], dtype=dtype))
+        self.register_buffer("blend", torch.tensor([share, 1 - share], dtype=dtype))
         self.register_buffer("n_steps", torch.tensor(0))
 
     blend: torch.Tensor
@@ -190,7 +205,7 @@ class MLPEnsemble(nn.Module):
         """
         counts = step is None
         step = int(self.n_steps) if step is None else step
-        memory = 0.0 if step == 0 else min(_MEMORY, (1 + step) / (10 + step))
+        memory = 0.0 if step == 0 else min(self.memory, (1 + step) / (10 + step))
         for layer in self.layers():
             layer.mean_weight.lerp_(layer.weight, 1 - memory)
             layer.mean_bias.lerp_(layer.bias, 1 - memory)

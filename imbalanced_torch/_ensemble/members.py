@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._data.rows import Rows
+from imbalanced_torch._data.rows import Rows, n_rows
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
@@ -216,8 +216,11 @@ class Members:
 
     @torch.no_grad()
     def out_of_fold_proba(self, net: Any) -> np.ndarray:
-        """Return probabilities of all training rows at the class prior, shape (n, K), each by who holds it out."""
-        folds, module = self.folds, self.module
+        """Return probabilities at the class prior, shape (n, K): of each training row by the member that holds it out.
+
+        Rows that weigh nothing, which no member has trained on, are predicted by all of them.
+        """
+        folds, module, rows = self.folds, self.module, self.rows
         assert folds is not None
         module.eval()
         every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
@@ -228,7 +231,15 @@ class Members:
             nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
             log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()
             found[positions[there].numpy()] = log_proba[there].exp().numpy()
-        return found
+        if rows.index is None:
+            return found
+        others = np.setdiff1d(np.arange(n_rows(rows.source)), rows.index)
+        proba = np.empty((len(rows) + len(others), self.n_classes), dtype=np.float32)
+        proba[rows.index] = found
+        if len(others):
+            logits = net.logits(Rows(rows.source, others, dtype=rows.dtype)).to(net.criterion_.class_weight.device)
+            proba[others] = net.carried(net.criterion_.log_proba(logits)).exp().cpu().numpy()
+        return proba
 
 
 def one_after_the_other(

@@ -85,7 +85,7 @@ class StopOutOfFold(Callback):
             for mean, trained, values in zip(_means(module, kind), _trained(module, kind), kept, strict=True):
                 mean.copy_(values)
                 trained.copy_(values)
-        if self.blends:
+        if self.blends and module.blend_is_open:
             share = self._best_share(net, torch.stack(self.best_log_proba_), members)
             module.blend.copy_(torch.tensor([share, 1 - share]))
         self.best_weights_, self.best_log_proba_ = [None, None], [None, None]

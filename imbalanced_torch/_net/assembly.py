@@ -85,6 +85,20 @@ class Settings:
         """Members of an ensemble; None for one net."""
         return self.inferred.get("n_members")
 
+    def chosen(self) -> dict[str, Any]:
+        """Return what was chosen, by the names of parameters, for users to look at."""
+        sizes = ("n_members", "hidden_sizes", "dropout", "dtype")
+        return {
+            "module": getattr(self.module, "__name__", type(self.module).__name__),
+            **{f"module__{name}": self.inferred[name] for name in sizes if name in self.inferred},
+            "optimizer": getattr(self.optimizer, "__name__", repr(self.optimizer)),
+            **{f"optimizer__{name}": value for name, value in self.optimizer_parameters.items()},
+            "lr": f"{RisingRate().first} rising to {RisingRate().last}" if self.rises else self.lr,
+            "max_epochs": self.max_epochs,
+            "batch_size": self.batch_size,
+            **({} if self.epoch_rows is None else {"epoch_size": self.epoch_rows}),
+        }
+
 
 def choose_settings(estimator: Any, data: TrainingData, seed: int, net: ImbalancedNet | None) -> Settings:
     """Return the estimator's settings, and what suits the data where they are left open.
@@ -132,7 +146,7 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
     one_batch = len(rows) <= FEW and estimator.sampling is None and estimator.epoch_size is None
     encoder = ColumnEncoder(rows.shape[1])
     encoder = (
-        encoder.fit(rows.X, data.n_levels, rows.sample_weight, sub_seed(seed, COLUMNS))
+        encoder.fit(rows.X, data.n_levels, rows.sample_weight, given.get("n_bins", 12), sub_seed(seed, COLUMNS))
         if net is None
         else net.module_.encoder
     )

@@ -19,6 +19,7 @@ def check_size(name: str, size: Any, least: int = 1) -> int:
 
 
 def check_sizes(name: str, sizes: Any) -> list[int]:
+    """Return sizes as ints of Python's."""
     if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
         raise TypeError(
             f"{name} must be a sequence of ints, one for each hidden layer, such as (64, 64); it is {sizes!r}."
@@ -26,8 +27,11 @@ def check_sizes(name: str, sizes: Any) -> list[int]:
     return [check_size(f"each of {name}", size) for size in sizes]
 
 
-def check_share(name: str, share: Any) -> None:
+def check_share(name: str, share: Any, closed: bool = False) -> float:
+    """Return a share as a float; raise unless it is in [0, 1), or in [0, 1] where that is closed."""
+    interval = "[0, 1]" if closed else "[0, 1)"
     if not isinstance(share, Real) or isinstance(share, bool | np.bool_):
-        raise TypeError(f"{name} must be a number in [0, 1); it is {share!r}.")
-    if not 0 <= float(share) < 1:
-        raise ValueError(f"{name} must be in [0, 1); it is {share!r}.")
+        raise TypeError(f"{name} must be a number in {interval}; it is {share!r}.")
+    if not (0 <= float(share) < 1 or (closed and share == 1)):
+        raise ValueError(f"{name} must be in {interval}; it is {share!r}.")
+    return float(share)
