@@ -229,7 +229,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         batch_size: int | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | None = None,
         tol: float = 1e-4,
         train_split: Callable[..., Any] | None = None,
         callbacks: Any = None,
@@ -516,7 +516,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
     def _stopping(self, schedule: Schedule | None, settings: Settings) -> EarlyStopping | StopOutOfFold:
         plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
-        patience = self._number("n_iter_no_change")
+        patience = self._number("n_iter_no_change") or settings.n_iter_no_change
         if settings.n_members is not None:
             return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
         return EarlyStopping(patience, float(self.tol), after=plain_epochs)

@@ -15,9 +15,11 @@ from torch import nn
 from torch.nn.functional import pad
 
 #: Bins of all columns together, and the points on which ranks are learned.
-_ALL_BINS, _GRID = 400, 257
+_ALL_BINS, _GRID = 256, 257
 #: Rows of a level to be one, and of those that quantiles are learned from.
 _LEVEL_ROWS, _QUANTILE_ROWS = 3, 20_000
+#: Buffers that need all digits of a column's values.
+_DOUBLE = ("center", "scale", "grid", "ranks")
 #: Where a scaled value is as good as infinite.
 _FAR = 1e4
 #: Of the interquartile range of a normal distribution, by its standard deviation.
@@ -57,8 +59,8 @@ class ColumnEncoder(nn.Module):
         self.register("binned", np.arange(0))  # places among the numbers
         self.register("grid", np.zeros((0, 2)))  # ascending values, and the ranks of these
         self.register("ranks", np.zeros((0, 2)))
-        self.register("bin_slope", np.zeros((0, 0)))
-        self.register("bin_offset", np.zeros((0, 0)))
+        self.register("bin_slope", np.zeros((0, 0), dtype=np.float32))
+        self.register("bin_offset", np.zeros((0, 0), dtype=np.float32))
         self.register("first_code", np.arange(0))  # of each category in `place_of_code`
         self.register("place_of_code", np.arange(0))  # from levels, then unseen, then missing, to a one-hot column
         self.n_one_hot = 0
@@ -69,7 +71,7 @@ class ColumnEncoder(nn.Module):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Move as modules do, but stay in double precision where the device has it: a median needs all its digits."""
-        double = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        double = {name: buffer for name, buffer in self._buffers.items() if name in _DOUBLE and buffer is not None}
         super()._apply(fn, recurse)
         for name, buffer in double.items():
             moved = self._buffers[name]
@@ -146,8 +148,8 @@ class ColumnEncoder(nn.Module):
             width = np.diff(edges)
             slope[i, : len(width)] = 1 / width
             offset[i, : len(width)] = -edges[:-1] / width - 0.5
-        self.register("bin_slope", slope)
-        self.register("bin_offset", offset)
+        self.register("bin_slope", slope.astype(np.float32))
+        self.register("bin_offset", offset.astype(np.float32))
 
     def _fit_levels(self, X: np.ndarray, n_levels: np.ndarray) -> None:
         first, places, n_one_hot = [], [], 0

@@ -75,6 +75,8 @@ class MLPEnsemble(nn.Module):
     allow_nan = True
     #: The estimator's dtype is that of rows; weights have their own.
     keeps_dtype = True
+    #: Rows to predict at once: what units give then stays in the processor's cache.
+    rows_at_once = 256
 
     def __init__(
         self,
@@ -175,19 +177,42 @@ class MLPEnsemble(nn.Module):
         if X.ndim == 3:
             if self.training:
                 self.track()
-            return self.logits_of_nets(X)
-        inputs = self.encode(X)
-        return self.averaged(self.logits_of_nets(inputs.expand(self.n_members, *inputs.shape)))
+            return self.logits_of_nets(self.encoder.expand(X))
+        shared = self.encoder.expand(self.encode(X))
+        return self.averaged(self.logits_of_nets(tuple(part.expand(self.n_members, *part.shape) for part in shared)))
 
-    def logits_of_nets(self, encoded: torch.Tensor) -> torch.Tensor:
-        """Return the logits of each net, shape (2 n_members, n, n_outputs), for each member's own encoded rows."""
+    def logits_of_nets(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return the logits of each net, shape (2 n_members, n, n_outputs).
+
+        Parameters
+        ----------
+        inputs : two tensors of shape (n_members, n, n_inputs)
+            What the first and the second nets of all members see, as `encoder.expand` returns it.
+
+        Returns
+        -------
+        tensor of shape (2 n_members, n, n_outputs)
+            The first nets' logits, then the second nets'.
+        """
         use_mean = not self.training and bool(self.n_steps)
-        inputs = self.encoder.expand(encoded)
-        units = torch.cat([layer(part, use_mean) for layer, part in zip(self.first, inputs, strict=True)])
-        units = self.dropout(torch.relu(units))
-        for layer in self.hidden:
-            units = self.dropout(torch.relu(layer(units, use_mean)))
-        return self.output(units, use_mean)
+        masks = self._masks(inputs[0])
+        logits = []
+        for kind, (first, part) in enumerate(zip(self.first, inputs, strict=True)):
+            own = slice(kind * self.n_members, (kind + 1) * self.n_members)
+            units = first(part, use_mean).relu_()
+            for place, layer in enumerate([*self.hidden, self.output]):
+                units = units * masks[place][own] if masks else units
+                units = layer(units, use_mean, own)
+                units = units.relu_() if layer is not self.output else units
+            logits.append(units)
+        return torch.cat(logits)
+
+    def _masks(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Return what drops units of each hidden layer in training, each of shape (2 n_members, n, units)."""
+        if not (self.training and self.dropout.p):
+            return []
+        sizes = [layer.weight.shape[1] for layer in self.layers()[2:]]
+        return [self.dropout.mask(inputs.new_empty(2 * self.n_members, inputs.shape[1], size)) for size in sizes]
 
     def averaged(self, logits: torch.Tensor) -> torch.Tensor:
         """Return logits, shape (n, n_outputs), of the average probability of logits of shape (2 n_members, n, ...)."""
@@ -259,10 +284,10 @@ class BatchedLinear(nn.Module):
         self.weight.copy_(torch.randn(shape, generator=generator) * std)
         self.bias.copy_((2 * torch.rand(self.bias.shape, generator=generator) - 1) * self.bias_bound)
 
-    def forward(self, X: torch.Tensor, use_mean: bool = False) -> torch.Tensor:
-        """Return outputs, by the running means of the weights where `use_mean`."""
+    def forward(self, X: torch.Tensor, use_mean: bool = False, own: slice | None = None) -> torch.Tensor:
+        """Return outputs, by the running means of the weights where `use_mean`, of some of the nets or all."""
         weight, bias = (self.mean_weight, self.mean_bias) if use_mean else (self.weight, self.bias)
-        return torch.baddbmm(bias, X, weight)
+        return torch.baddbmm(bias, X, weight) if own is None else torch.baddbmm(bias[own], X, weight[own])
 
 
 class MaskPool(nn.Module):
@@ -287,7 +312,3 @@ class MaskPool(nn.Module):
             self.pool = pool.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
         start = int(torch.randint(_POOL, (), generator=self.generator, device=self.generator.device))
         return self.pool[start : start + n].view_as(like)
-
-    def forward(self, units: torch.Tensor) -> torch.Tensor:
-        """Return units, in training some of them dropped."""
-        return units * self.mask(units) if self.training and self.p else units

@@ -227,7 +227,7 @@ class Members:
         found = np.empty((len(folds), self.n_classes), dtype=np.float32)
         parts = zip(every.positions.split(_AT_ONCE, dim=1), (every.weights > 0).split(_AT_ONCE, dim=1), strict=True)
         for positions, there in parts:
-            logits = module.logits_of_nets(self.encoded.take(positions))
+            logits = module(self.encoded.take(positions))
             nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
             log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()
             found[positions[there].numpy()] = log_proba[there].exp().numpy()

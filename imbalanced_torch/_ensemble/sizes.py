@@ -58,7 +58,7 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     work = 3 * n_members * batch_size * weights
     most_steps = 1000 * min(3.0, 2 ** (growth / 2))
     n_steps = max(_FEWEST_STEPS, min(most_steps, _MOST_WORK / work))
-    steps = min(50, max(10, n_rows // 800))
+    steps = min(50, max(20, n_rows // 800))
     return Sizes(
         n_members=n_members,
         hidden_sizes=(width, width),

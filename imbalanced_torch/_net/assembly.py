@@ -67,6 +67,7 @@ class Settings:
         Whether the learning rate rises.
     one_batch : bool
         Whether all rows of a member are one batch.
+    n_iter_no_change : int
     """
 
     module: Any
@@ -79,6 +80,7 @@ class Settings:
     optimizer_parameters: Mapping[str, Any]
     rises: bool = False
     one_batch: bool = False
+    n_iter_no_change: int = 10
 
     @property
     def n_members(self) -> int | None:
@@ -175,6 +177,7 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         optimizer_parameters=chosen if estimator.optimizer is None else {},
         rises=estimator.lr is None,
         one_batch=one_batch,
+        n_iter_no_change=5,
     )
 
 

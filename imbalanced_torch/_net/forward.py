@@ -25,7 +25,7 @@ def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
     module, device, n = net.module_, torch.device("cpu" if net.device is None else net.device), len(rows)
     if module.training:
         module.eval()
-    chunk = rows.at_once(CHUNK)
+    chunk = rows.at_once(getattr(module, "rows_at_once", CHUNK))
     take = rows.inputs if fast is not None and fast.leaves_inputs_alone(module) else rows.own_inputs
     logits: Any = None
     with torch.no_grad():

@@ -82,7 +82,7 @@ CONSTRAINTS: dict[str, Number | Switch] = {
     "iterator_valid__shuffle": Switch("None, True or False", none=True),
     "early_stopping": Switch('True, False or "auto"', words=("auto",)),
     "validation_fraction": Number("a number in (0, 1)", False, 0, 1, low_in=False, high_in=False),
-    "n_iter_no_change": _FROM_ONE,
+    "n_iter_no_change": _LEFT_OPEN,
     "tol": Number("a finite number of at least 0", False, 0, math.inf, high_in=False),
     "warm_start": Switch(),
     "verbose": Number("an int of at least 0", True, 0, besides=(False, True, np.False_, np.True_)),
