@@ -7,7 +7,7 @@ over folds, then over sets.
     python benchmarks/strength.py --half choose        # the sets that choices are made on
     python benchmarks/strength.py --half confirm       # those that confirm them
     python benchmarks/strength.py --half unnamed       # further sets, run once all is chosen
-    python benchmarks/strength.py --quick              # five small sets, five rivals: some minutes
+    python benchmarks/strength.py --quick              # five small sets, five rivals: two minutes
     python benchmarks/strength.py --rivals ours --label trial --half choose     # run ours alone, under a name
     python benchmarks/strength.py --table --label trial --half choose           # only print what the file has
 """
@@ -85,12 +85,14 @@ UNNAMED = [
     "hiva",
 ]
 HALVES = {"choose": CHOOSE, "confirm": CONFIRM, "all": CHOOSE + CONFIRM, "unnamed": UNNAMED}
-QUICK = ["car-good", "yeast4", "abalone9-18", "glass", "haberman"], [OURS, "CatBoost 300", "LightGBM", "skorch MLP"]
+QUICK = ["car-good", "yeast4", "abalone9-18", "glass", "haberman"]
+QUICK_RIVALS = [OURS, "CatBoost 300", "LightGBM", "LogisticRegression", "skorch MLP"]
 
 #: What is better: more (1) or less (-1).
 SIGNS = {"AP": 1, "ROC AUC": 1, "log loss": -1, "Brier": -1}
 DECIDED = ["bal. acc.", "G-mean"]
 SIGNS |= {f"{score} {decision}": 1 for decision in ("argmax", "balanced") for score in DECIDED}
+SHOWN = [OURS, "CatBoost", "LightGBM"]
 COSTS = ["fit CPU s", "predict CPU s"]
 
 
@@ -180,12 +182,12 @@ def cached_name(rival, label):
 def comparable(results, rivals):
     """Return the folds that all rivals have, averaged by set and rival, and a statement on what is left out."""
     results = results[results["rival"].isin(rivals)]
-    complete = results.groupby(["set", "fold"])["rival"].transform("nunique") == len(rivals)
-    kept, by_set = results[complete], results.groupby("set", sort=False)["rival"].agg(set)
-    left_out = [f"{name} (no fold that all have)" for name in by_set.index if name not in set(kept["set"])]
+    kept = results[results.groupby(["set", "fold"])["rival"].transform("nunique") == len(rivals)]
     folds = kept.groupby("set", sort=False)["fold"].nunique()
-    left_out += [f"{5 - n} folds of {name}" for name, n in folds.items() if n < 5]
-    text = f"{len(folds)} sets, {folds.sum()} folds." + (f" Left out: {', '.join(left_out)}." if left_out else "")
+    left_out = [name for name in results["set"].unique() if name not in folds]
+    text = f"{len(folds)} sets, {folds.sum()} folds: {', '.join(f'{name} ({n})' for name, n in folds.items())}."
+    if left_out:
+        text += f" Left out, as no fold has all rivals: {', '.join(left_out)}."
     return kept.groupby(["set", "rival"], sort=False)[[*SIGNS, *COSTS]].mean(), text
 
 
@@ -210,25 +212,24 @@ def against(by_set, reference, rivals):
     return pd.DataFrame(rows).T
 
 
-def set_by_set(by_set, ours):
-    """Return average precision and log loss a set: of ours, CatBoost, LightGBM and the best of the others."""
+def set_by_set(by_set, shown):
+    """Return average precision and log loss a set: of some rivals, and of the best of the others."""
     columns = {}
     for metric in ("AP", "log loss"):
         table = by_set[metric].unstack("rival", sort=False)
-        for rival in (ours, "CatBoost", "LightGBM"):
-            if rival in table:
-                columns[f"{metric}: {rival}"] = table.pop(rival).map("{:.3f}".format)
+        for rival in shown:
+            columns[f"{metric}: {rival}"] = table.pop(rival).map("{:.3f}".format)
         if table.shape[1]:
             best = (table * SIGNS[metric]).idxmax(axis=1)
             columns[f"{metric}: best other"] = [f"{table.at[i, name]:.3f} ({name})" for i, name in best.items()]
     return pd.DataFrame(columns, index=by_set.index.unique("set"))
 
 
-def report(results, rivals, five, reference):
-    """Return all tables as Markdown; the first of `rivals` and of `five` is ours."""
+def report(results, rivals, five, reference, shown):
+    """Return all tables as Markdown: of `rivals`, the ranks among `five` of them, and set by set those of `shown`."""
     by_set, text = comparable(results, rivals)
     means = by_set.groupby(level="rival").mean().loc[rivals]
-    five = [rival for rival in five if rival in rivals]
+    five, shown = ([rival for rival in some if rival in rivals] for some in (five, shown))
     parts = [f"{text}\n\nMeans over sets:", means.to_markdown(floatfmt=".3f")]
     parts += [f"Mean ranks of {len(rivals)}:", mean_ranks(by_set, rivals).to_markdown(floatfmt=".2f")]
     parts += [f"Mean ranks of {len(five)}:", mean_ranks(by_set, five).to_markdown(floatfmt=".2f")]
@@ -236,9 +237,9 @@ def report(results, rivals, five, reference):
         others = [rival for rival in rivals if rival != reference]
         parts += [
             f"Against {reference}: ratio of log losses (geometric mean), sets on which it is better, Wilcoxon's p:",
-            against(by_set, reference, others).to_markdown(),
+            against(by_set, reference, others).to_markdown(disable_numparse=True),
         ]
-    return "\n\n".join([*parts, "Set by set:", set_by_set(by_set, rivals[0]).to_markdown()])
+    return "\n\n".join([*parts, "Set by set:", set_by_set(by_set, shown).to_markdown(disable_numparse=True)])
 
 
 def main():
@@ -255,8 +256,8 @@ def main():
     parser.add_argument("--against", default="CatBoost", metavar="RIVAL")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / ".cache" / "strength.jsonl")
     arguments = parser.parse_args()
-    sets, rivals = QUICK if arguments.quick else (HALVES[arguments.half], list(RIVALS))
-    sets, rivals = arguments.sets or sets, arguments.rivals or rivals
+    sets = arguments.sets or (QUICK if arguments.quick else HALVES[arguments.half])
+    rivals = arguments.rivals or (QUICK_RIVALS if arguments.quick else list(RIVALS))
     if not arguments.table:
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")
@@ -264,12 +265,14 @@ def main():
             run_missing(arguments.cache, sets, rivals, arguments.folds, arguments.label, arguments.refresh)
     results = cached_results(arguments.cache)
     results = results[results["set"].isin(sets) & results["fold"].isin(arguments.folds)]
-    named = [cached_name(rival, arguments.label) for rival in rivals]
-    present = [name for name in named if name in set(results["rival"])]
-    for name in set(named) - set(present):
-        print(f"Without {name}, of which the file has nothing on these sets.\n")
+    results = results.sort_values("set", key=lambda names: names.map(sets.index), kind="stable")
+    rivals, five, shown = ([cached_name(rival, arguments.label) for rival in some] for some in (rivals, FIVE, SHOWN))
+    present = [rival for rival in rivals if rival in set(results["rival"])]
+    for rival in rivals:
+        if rival not in present:
+            print(f"The file has nothing of {rival} on these sets.\n")
     if present:
-        print(report(results, present, [cached_name(rival, arguments.label) for rival in FIVE], arguments.against))
+        print(report(results, present, five, arguments.against, shown))
 
 
 if __name__ == "__main__":
