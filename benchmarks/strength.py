@@ -218,10 +218,10 @@ def set_by_set(by_set, shown):
     for metric in ("AP", "log loss"):
         table = by_set[metric].unstack("rival", sort=False)
         for rival in shown:
-            columns[f"{metric}: {rival}"] = table.pop(rival).map("{:.3f}".format)
+            columns[f"{metric}: {rival}"] = table.pop(rival).map("{:.4f}".format)
         if table.shape[1]:
             best = (table * SIGNS[metric]).idxmax(axis=1)
-            columns[f"{metric}: best other"] = [f"{table.at[i, name]:.3f} ({name})" for i, name in best.items()]
+            columns[f"{metric}: best other"] = [f"{table.at[i, name]:.4f} ({name})" for i, name in best.items()]
     return pd.DataFrame(columns, index=by_set.index.unique("set"))
 
 

@@ -73,10 +73,10 @@ def test_the_report_is_markdown_with_the_best_of_the_others(results):
     assert "Mean ranks of 2:" in text
     assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
         "haberman",
-        "0.500",
-        "0.500 (CatBoost)",
-        "4.840",
-        "6.050 (CatBoost)",
+        "0.5000",
+        "0.5000 (CatBoost)",
+        "4.8400",
+        "6.0500 (CatBoost)",
     ]
 
 
