@@ -185,10 +185,11 @@ def comparable(results, rivals):
     kept = results[results.groupby(["set", "fold"])["rival"].transform("nunique") == len(rivals)]
     folds = kept.groupby("set", sort=False)["fold"].nunique()
     left_out = [name for name in results["set"].unique() if name not in folds]
-    text = f"{len(folds)} sets, {folds.sum()} folds: {', '.join(f'{name} ({n})' for name, n in folds.items())}."
+    text = f"{len(folds)} sets ({', '.join(f'{name}: {n}' for name, n in folds.items())}), {folds.sum()} folds."
     if left_out:
         text += f" Left out, as no fold has all rivals: {', '.join(left_out)}."
-    return kept.groupby(["set", "rival"], sort=False)[[*SIGNS, *COSTS]].mean(), text
+    means = kept.groupby(["set", "rival"], sort=False)[[*SIGNS, *COSTS]].mean()
+    return means.round(12), text  # so that equal scores are ties, whatever the order of their sums
 
 
 def mean_ranks(by_set, rivals):
@@ -228,6 +229,8 @@ def set_by_set(by_set, shown):
 def report(results, rivals, five, reference, shown):
     """Return all tables as Markdown: of `rivals`, the ranks among `five` of them, and set by set those of `shown`."""
     by_set, text = comparable(results, rivals)
+    if by_set.empty:
+        return text
     means = by_set.groupby(level="rival").mean().loc[rivals]
     five, shown = ([rival for rival in some if rival in rivals] for some in (five, shown))
     parts = [f"{text}\n\nMeans over sets:", means.to_markdown(floatfmt=".3f")]

@@ -37,14 +37,15 @@ def results(tmp_path):
         for fold in (0, 1)
         for rival, ratio in [("good", 0.8), ("CatBoost", 1.0), ("mixed", 1.1 if i % 2 else 0.7)]
     ]
-    records = [line(*row) for row in rows] + [line("nursery", 0, "good", 1.0), line("nursery", 1, "CatBoost", 1.0)]
+    records = [line(*row, more=0.5 + 2e-16 * (row[2] == "good")) for row in rows]
+    records += [line("nursery", 0, "good", 1.0), line("nursery", 1, "CatBoost", 1.0)]
     return strength.cached_results(written(tmp_path, records))
 
 
 def test_only_folds_that_all_rivals_have_are_compared(results):
     by_set, text = strength.comparable(results, ["good", "CatBoost", "mixed"])
     assert by_set.index.unique("set").tolist() == SETS
-    assert "6 sets, 12 folds" in text
+    assert text.startswith("6 sets (glass: 2, ecoli: 2, yeast: 2, car: 2, flare: 2, haberman: 2), 12 folds.")
     assert text.endswith("Left out, as no fold has all rivals: nursery.")
     assert by_set.loc[("glass", "CatBoost"), "log loss"] == pytest.approx(1.05)
 
@@ -78,6 +79,12 @@ def test_the_report_is_markdown_with_the_best_of_the_others(results):
         "4.8400",
         "6.0500 (CatBoost)",
     ]
+
+
+def test_a_report_without_a_common_fold_says_so(tmp_path):
+    results = strength.cached_results(written(tmp_path, [line("glass", 0, "a", 1.0), line("car", 0, "b", 1.0)]))
+    text = strength.report(results, ["a", "b"], [], "a", [])
+    assert text == "0 sets (), 0 folds. Left out, as no fold has all rivals: glass, car."
 
 
 def test_the_last_line_of_a_result_counts_and_errors_do_not(tmp_path):
