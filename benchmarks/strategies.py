@@ -63,13 +63,6 @@ STRATEGIES = {
 }
 
 
-def read(name):
-    """Return table and labels of a set, without classes that are too rare for five folds."""
-    X, y = load(name)
-    often = y.map(y.value_counts()) >= 5
-    return X[often], y[often]
-
-
 def calibration_error(y, proba, bins=10):
     """Return the expected calibration error, averaged over classes: |mean probability - share| over equal-width bins.
 
@@ -113,7 +106,7 @@ def score(model, X, y):
 
 def run(name, strategy, fold, n_folds):
     """Train one strategy on one fold of one set; return its scores."""
-    X, y = read(name)
+    X, y = load(name, rows_per_class=5)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     train, test = list(folds.split(X, y))[fold]
     net = ImbalancedNetClassifier(epoch_size=1.0, max_epochs=50, early_stopping=False, random_state=fold)

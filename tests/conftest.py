@@ -62,6 +62,7 @@ NOT_NUMERICAL = {
     "test_matrix.py",
     "test_parallel.py",
     "test_readme.py",
+    "test_strength.py",
 }
 
 

@@ -73,14 +73,28 @@ def test_the_reader_gives_the_patients_as_described():
         ("car-good", (1728, 6), 0, {"negative": 1659, "positive": 69}),
         ("abalone9-18", (731, 8), 7, {"negative": 689, "positive": 42}),
         ("car", (1728, 6), 0, {"unacc": 1210, "acc": 384, "good": 69, "vgood": 65}),
+        ("kc1", (1212, 21), 21, {"false": 897, "true": 315}),
+        ("glass", (213, 9), 9, {"2": 76, "1": 69, "7": 29, "3": 17, "5": 13, "6": 9}),
+        ("german", (1000, 20), 7, {"1": 700, "2": 300}),
+        ("hepatitis", (155, 19), 19, {"2": 123, "1": 32}),
+        ("ada", (4146, 48), 48, {"-1": 3117, "1": 1029}),
     ],
 )
-def test_the_reader_gives_keels_sets(name, shape, n_numbers, counts):
+def test_the_reader_gives_the_sets_of_each_format(name, shape, n_numbers, counts):
     X, y = load(name)
     assert X.shape == shape
     assert X.select_dtypes("number").shape[1] == n_numbers
     assert y.value_counts().to_dict() == counts
     assert len(make_encoder().fit_transform(X).shape) == 2
+
+
+def test_the_reader_leaves_out_rows_of_rare_classes_when_asked():
+    rare = load("ecoli")[1].value_counts().loc[lambda counts: counts < 5]
+    X, y = load("ecoli", rows_per_class=5)
+    assert rare.to_dict() == {"imL": 2, "imS": 2}
+    assert X.shape == (332, 7)
+    assert X.index.equals(pd.RangeIndex(332))
+    assert y.value_counts().to_dict() == {"cp": 143, "im": 77, "pp": 52, "imU": 35, "om": 20, "omL": 5}
 
 
 def test_the_main_example_prints_its_table_draws_its_picture_and_reports(tmp_path, capsys, monkeypatch):
