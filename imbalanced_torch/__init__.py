@@ -1,6 +1,7 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
 from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
 from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
 from imbalanced_torch._losses.row_loss import RowLoss
@@ -42,6 +43,7 @@ __all__ = [
     "LabelSmoothingLoss",
     "LogitAdjustedLoss",
     "MLP",
+    "MLPEnsemble",
     "OverSampling",
     "Passes",
     "ProgressiveSchedule",

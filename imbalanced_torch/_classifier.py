@@ -11,35 +11,31 @@ import torch
 from sklearn.utils import check_random_state
 
 from imbalanced_torch._data.checks import check_classes
-from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data, warn_of_scales
+from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
 from imbalanced_torch._ensemble.members import Members
-from imbalanced_torch._ensemble.stopping import StopOutOfFold
 from imbalanced_torch._fitted_classifier import FittedClassifier
 from imbalanced_torch._net.assembly import (
     HOLDOUT,
     SAMPLING,
     TRAINING,
-    Settings,
     build_net,
     choose_settings,
     continue_net,
     deal_folds,
     draws_globally,
     make_members,
+    make_plan,
+    make_stopping,
     random_stream,
-    rows_of_members,
 )
-from imbalanced_torch._net.callbacks import EarlyStopping
 from imbalanced_torch._net.global_state import reseed, sub_seed, worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
-from imbalanced_torch._parameters.checks import check_parameters, user_sampler_parameter
-from imbalanced_torch._parameters.constraints import check_constraints, warn_of_few_rows
+from imbalanced_torch._parameters.checks import check_parameters
+from imbalanced_torch._parameters.constraints import check_constraints
 from imbalanced_torch._parameters.protocol import KeywordParameters
 from imbalanced_torch._parameters.values import listed
 from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected
-from imbalanced_torch._remedies.class_priors import ClassPriors
-from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
-from imbalanced_torch._remedies.schedule import Schedule, resolve_schedule
+from imbalanced_torch._remedies.plan import TrainingPlan
 
 #: Parameters that act on what a trained net predicts.
 _AT_PREDICTION = ("prior_correction", "decision")
@@ -61,11 +57,13 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     Parameters
     ----------
     module : torch.nn.Module class, instance or factory, default=None
-        Returns logits of shape (n, 1) or (n, 2) for two classes, (n, K) for more. None is `MLP`. A class is given the
-        sizes that it asks for by name, in parameters without a default or with None, unless `module__*` sets them.
-        Values in a row are asked for as `n_features`, `in_features`, `input_dim`, `input_size` or `d_in`; logits (1 for
-        two classes) as `n_outputs`, `out_features`, `output_dim`, `output_size` or `d_out`; classes as `n_classes` or
-        `num_classes`. An instance is copied. A module with `allow_nan = True` takes NaN and inf.
+        Returns logits of shape (n, 1) or (n, 2) for two classes, (n, K) for more. None is `MLPEnsemble`, which takes
+        arrays and tables as they are, with categories and missing values, and chooses its size and training by the
+        data; for X of more dimensions, dicts and Datasets it is `MLP`, a plain net. A class is given the sizes that it
+        asks for by name, in parameters without a default or with None, unless `module__*` sets them. Values in a row
+        are asked for as `n_features`, `in_features`, `input_dim`, `input_size` or `d_in`; logits (1 for two classes) as
+        `n_outputs`, `out_features`, `output_dim`, `output_size` or `d_out`; classes as `n_classes` or `num_classes`. An
+        instance is copied. A module with `allow_nan = True` takes NaN and inf.
     class_weight : None, "balanced", "sqrt", "effective", dict, array, callable or EffectiveNumber, default=None
         Weights of the classes in the loss, scaled to mean 1 over what the loss sees. "balanced" is n / (K n_c), "sqrt"
         is proportional to n_c^-1/2, "effective" to the inverse effective number of rows; these words take `sampling`
@@ -74,9 +72,10 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     sampling : None, "weighted", "over", "under", "batch", dict, callable or strategy, default=None
         Which training rows each epoch sees. "weighted" draws as many rows as there are, classes equally likely, with
         replacement, as WeightedRandomSampler does; "over" raises every class to the largest; "under" cuts every class
-        to the smallest, afresh each epoch; "batch" fills each batch with as many rows of each class. A dict from label
-        to count or a callable from counts to counts gives the rows of each class in an epoch. Strategies with
-        parameters: OverSampling, UnderSampling, TemperedSampling, BalancedBatches.
+        to the smallest, afresh each epoch (each member of an ensemble by itself: EasyEnsemble, Liu, Wu and Zhou 2009,
+        inside one net); "batch" fills each batch with as many rows of each class. A dict from label to count or a
+        callable from counts to counts gives the rows of each class in an epoch. Strategies with parameters:
+        OverSampling, UnderSampling, TemperedSampling, BalancedBatches.
     criterion : None, word, torch criterion class or instance, default=None
         None is binary cross-entropy for two classes and cross-entropy for more, through logits. "focal",
         "logit_adjusted" (balanced softmax), "ldam", "vs", "asymmetric" and "label_smoothing" are FocalLoss,
@@ -101,25 +100,29 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         optimal for balanced accuracy and needs no remedy in training. May be set after `fit`; `decision_function` stays
         the logits. Costs of more than 100 classes that are changed in place must be set again.
     epoch_size : int, float or None, default=None
-        Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`.
-        1.0 gives every strategy as many rows, and so as many steps.
-    optimizer : torch optimizer class, default=torch.optim.Adam
-        Steps with the gradients of the weighted loss.
-    lr : float, default=1e-3
-        Learning rate.
-    max_epochs : int, default=50
-        Epochs of a fit, unless it stops earlier.
-    batch_size : int, default=64
-        Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before.
+        Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`,
+        and in an ensemble is a few steps, after which the held-out rows are looked at. 1.0 gives every strategy as many
+        rows, and so as many steps.
+    optimizer : torch optimizer class, default=None
+        Steps with the gradients of the weighted loss. None is Adam, and AdamW for an ensemble.
+    lr : float, default=None
+        Learning rate. None is 1e-3, and for an ensemble rises from 2e-3 to 8e-3.
+    max_epochs : int, default=None
+        Epochs of a fit, unless it stops earlier. None is 50, but at most 5000 steps where nothing is held out; for an
+        ensemble it is chosen by the data.
+    batch_size : int, default=None
+        Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before. None is 64,
+        and for an ensemble 128 or more of each member.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out rows and stop on the log loss of the prior-corrected probabilities, with the best epoch's
-        weights restored. "auto" does above 10 000 rows.
+        weights restored. "auto" does wherever both parts have about ten rows of the rarest class, and in an ensemble
+        always: each member holds out a fold, and all of them train on all rows.
     validation_fraction : float in (0, 1), default=0.1
         Share of each class that is held out when stopping early.
     n_iter_no_change : int, default=10
         Epochs without improvement before stopping.
     tol : float, default=1e-4
-        What counts as improvement, in nats per row.
+        What counts as improvement of a plain net, in nats per row.
     train_split : callable, default=None
         Replaces how rows are held out, and always holds some out: skorch's ValidSplit or predefined_split, or a
         callable of (dataset, labels).
@@ -168,6 +171,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Epochs trained.
     best_epoch_ : int
         The epoch, from 1, whose weights the net has.
+    oof_proba_ : array of shape (n, K)
+        Out-of-fold probabilities of the training rows (those of positive weight), at `class_prior_` whatever the
+        remedy. Where the members of an ensemble hold out folds.
     n_features_in_ : int
         Columns of X, where X is an array, a table or a CSR matrix.
     feature_names_in_ : array of shape (n_features_in_,)
@@ -178,8 +184,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     Other Parameters
     ----------------
     module__*, criterion__*, optimizer__* : object
-        Parameters of the module (of `MLP` where that is None), the criterion and the optimizer. `weight`, `pos_weight`
-        and `reduction` of the criterion are not for users.
+        Parameters of the module (of `MLPEnsemble` where that is None), the criterion and the optimizer. `weight`,
+        `pos_weight` and `reduction` of the criterion are not for users.
     iterator_train__*, iterator_valid__* : object
         Parameters of the loaders, such as `num_workers`. The collate function of training serves validation and
         prediction too, unless `iterator_valid__collate_fn` is set.
@@ -303,7 +309,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
     def _learning_rate(self) -> Any:
         """Return `lr` as a float, or the tensor that it is."""
-        return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)
+        return self.lr if isinstance(self.lr, torch.Tensor) else float(self.lr)  # type: ignore[arg-type]
 
     # Training
 
@@ -417,13 +423,13 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
         settings = choose_settings(self, data, seed, net)
         folds = deal_folds(settings, data, split_seed) if data.stops_early else None
-        if net is None and self._finite() is True:
-            warn_of_scales(data.training, data.columns.get("feature_names_in_"), stacklevel=3)
 
         # 4. Remedies: which rows each epoch sees and what each class weighs, from the training rows alone.
-        schedule = self._checked_schedule(settings, continues=net is not None or single_epoch)
         previous = self.class_priors_ if single_epoch and net is not None else None
-        plan = self._plan(data, settings, folds, schedule, sub_seed(seed, SAMPLING, n_before), previous, single_epoch)
+        stream = sub_seed(seed, SAMPLING, n_before)
+        goes_on = net is not None or single_epoch
+        plan = make_plan(self, settings, data, folds, stream, previous, goes_on=goes_on, single_epoch=single_epoch)
+        plan.warn_if_combined(stacklevel=3)
 
         # 5. The net: new, started at the plan's first prior, or a copy of the one that goes on.
         new = (
@@ -438,7 +444,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         if draws_globally(self, X):
             reseed(stream)
         members = make_members(new, settings, data, folds, seed)
-        stopping = self._stopping(schedule, settings) if data.stops_early else None
+        stopping = make_stopping(self, settings, plan) if data.stops_early else None
         new.train(
             data.training,
             data.validation if members is None or members.held_out is None else members.held_out_rows,
@@ -451,50 +457,6 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
 
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
         return self._assign(new, data, settings, members)
-
-    def _checked_schedule(self, settings: Settings, continues: bool) -> Schedule | None:
-        return resolve_schedule(
-            self._with_parameters("schedule"),
-            has_remedy=self.class_weight is not None or self.sampling is not None,
-            continues=continues,
-            max_epochs=settings.max_epochs,
-        )
-
-    def _plan(
-        self,
-        data: TrainingData,
-        settings: Settings,
-        folds: np.ndarray | None,
-        schedule: Schedule | None,
-        seed: int,
-        previous: ClassPriors | None,
-        single_epoch: bool,
-    ) -> TrainingPlan:
-        loader, epoch_size = self._part("iterator_train"), self._number("epoch_size")
-        warn_of_few_rows(epoch_size, settings.batch_size, len(data.classes))
-        remedies = Remedies(
-            class_weight=self._with_parameters("class_weight"),
-            sampling=self._with_parameters("sampling"),
-            schedule=schedule,
-            epoch_size=settings.epoch_rows if epoch_size is None and not single_epoch else epoch_size,
-            max_epochs=settings.max_epochs,
-            batch_size=loader.get("batch_size", settings.batch_size),
-            drop_last=loader.get("drop_last", False),
-            draw_is_known=not user_sampler_parameter(loader),
-        )
-        rows, generator = data.training, torch.Generator().manual_seed(seed)
-        own = None if settings.n_members is None else rows_of_members(folds, settings.n_members, len(rows))
-        plan = TrainingPlan(
-            remedies,
-            rows.codes,  # type: ignore[arg-type]
-            rows.sample_weight,
-            data.classes,
-            generator,
-            previous,
-            own,
-        )
-        plan.warn_if_combined(stacklevel=4)
-        return plan
 
     def _decide(self, net: ImbalancedNet, plan: TrainingPlan, classes: np.ndarray) -> None:
         """Let the net make of logits what `prior_correction` and `decision` say."""
@@ -514,16 +476,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             warn_uncorrected(prediction, self.decision, classes, stacklevel=4)
         net.predict_with(prediction)
 
-    def _stopping(self, schedule: Schedule | None, settings: Settings) -> EarlyStopping | StopOutOfFold:
-        plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
-        patience = self._number("n_iter_no_change") or settings.n_iter_no_change
-        if settings.n_members is not None:
-            return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
-        return EarlyStopping(patience, float(self.tol), after=plain_epochs)
-
-    def _assign(
-        self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None
-    ) -> Self:
+    def _assign(self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None) -> Self:
         for name in (*COLUMNS, "oof_proba_", "oof_log_loss_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(data.columns)

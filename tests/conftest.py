@@ -12,7 +12,7 @@ from sklearn.datasets import make_classification
 
 torch.set_num_threads(1)
 #: Files that look at the fast path itself.
-OF_THE_FAST_PATH = {"test_adam.py", "test_mlp.py", "test_step.py"}
+OF_THE_FAST_PATH = {"test_adam.py", "test_layers.py", "test_step.py"}
 WITHOUT_FAST_PATH = "WITHOUT_FAST_PATH" in os.environ
 
 

@@ -20,12 +20,13 @@ ARROWS = {
     "_remedies": {"_parameters", "_data"},
     "_prediction": {"_parameters", "_data", "_losses"},
     "_persistence": {"_parameters", "_remedies", "_version"},
-    "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_fast"},
-    "_fast": {"_data", "_losses", "_net"},
+    "_ensemble": {"_parameters", "_data", "_losses"},
+    "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"},
+    "_fast": {"_data", "_losses", "_ensemble", "_net"},
     "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
     "_show_versions": {"_version"},
-    "_fitted_classifier": {"_data", "_net", "_persistence", "_prediction"},
-    "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_net", "_fitted_classifier"},
+    "_fitted_classifier": {"_data", "_ensemble", "_net", "_persistence", "_prediction"},
+    "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_ensemble", "_net", "_fitted_classifier"},
 }
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"

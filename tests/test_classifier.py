@@ -24,11 +24,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from imbalanced_torch import MLP, CombinedRemedyWarning, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
+from imbalanced_torch._data.training_data import read_training_data
+from imbalanced_torch._net.assembly import choose_settings
 from imbalanced_torch._net.callbacks import EarlyStopping as BestEpoch
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def test_the_plain_net_is_the_default():
@@ -102,7 +105,7 @@ def test_the_net_sees_only_training_rows_in_the_shares_of_the_sampler(data, samp
     class Recording(ImbalancedNetClassifier):
         net_class = Recorder
 
-    fitted = Recording(sampling=sampling, early_stopping=True, max_epochs=4, random_state=0).fit(X, y)
+    fitted = Recording(MLP, sampling=sampling, early_stopping=True, max_epochs=4, random_state=0).fit(X, y)
     seen, held_out = fitted.net_.seen_, set(fitted.net_.held_out_)
     assert not held_out & set(seen)
     assert len(held_out) == round(0.1 * (y == 0).sum()) + round(0.1 * (y == 1).sum())
@@ -416,12 +419,26 @@ def test_a_weight_of_0_has_no_correction_and_stops_on_the_weighted_loss(data):
     assert "valid_log_loss_corrected" not in fitted.history_[-1]
 
 
-def test_auto_stops_early_only_above_10_000_rows():
+@pytest.mark.parametrize(("fraction", "rare"), [(0.1, 95), (0.5, 19), (0.9, 96)])
+def test_auto_stops_early_where_both_parts_hold_about_ten_rows_of_the_rarest_class(fraction, rare):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(10_001, 2)), np.arange(10_001) % 5 == 0
-    small, large = net(max_epochs=1).fit(X[1:], y[1:]), net(max_epochs=1).fit(X, y)
-    assert "valid_loss" not in small.history_[-1]
-    assert "valid_loss" in large.history_[-1]
+    X, y = rng.normal(size=(400, 2)), np.arange(400) < rare
+    enough = net(max_epochs=1, validation_fraction=fraction).fit(X, y)
+    too_few = net(max_epochs=1, validation_fraction=fraction).fit(X[1:], y[1:])
+    assert "valid_loss" in enough.history_[-1]
+    assert "valid_loss" not in too_few.history_[-1]
+
+
+@pytest.mark.parametrize(("n", "epochs"), [(64, 50), (6400, 50), (9600, 33), (64 * 6000, 1)])
+def test_a_plain_net_that_holds_nothing_out_takes_at_most_5000_steps(n, epochs):
+    X, y = np.zeros((n, 1), dtype=np.float32), np.arange(n) % 2
+
+    def chosen(stops):
+        estimator = net(max_epochs=None, early_stopping=stops)
+        data = read_training_data(estimator, X, y, None, None, None, 0, single_epoch=False)
+        return choose_settings(estimator, data, 0, None).max_epochs
+
+    assert [chosen(False), chosen(True)] == [epochs, 50]
 
 
 def test_a_class_too_rare_to_split_stays_in_training():

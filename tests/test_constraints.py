@@ -11,7 +11,7 @@ from imbalanced_torch._parameters.constraints import CONSTRAINTS, Number
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(MLP, **{"max_epochs": 1, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(**{"module": MLP, "max_epochs": 1, "random_state": 0, **kwargs})
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
@@ -43,8 +43,8 @@ def test_a_number_that_is_none_or_out_of_bounds_raises(data, name, value):
         ({"lr": float("nan")}, ValueError, "lr must be a number of at least 0; it is nan."),
         ({"lr": "adaptive"}, TypeError, "lr must be a number; it is 'adaptive'. Pass a number, and callbacks="),
         ({"warm_start": 1}, TypeError, "warm_start must be True or False; it is 1."),
-        ({"max_epochs": True}, TypeError, "max_epochs must be an int of at least 1; it is True."),
-        ({"max_epochs": 3.0}, TypeError, "max_epochs must be an int of at least 1; it is 3.0."),
+        ({"max_epochs": True}, TypeError, "max_epochs must be None or an int of at least 1; it is True."),
+        ({"max_epochs": 3.0}, TypeError, "max_epochs must be None or an int of at least 1; it is 3.0."),
         ({"verbose": -1}, ValueError, "verbose must be an int of at least 0; it is -1."),
         ({"early_stopping": "no"}, ValueError, "early_stopping must be True, False or \"auto\"; it is 'no'."),
         ({"callbacks": ""}, TypeError, "callbacks must be None, a list of skorch callbacks"),

@@ -13,7 +13,8 @@ from imbalanced_torch._losses.weighted import LOSSES
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 # Logits of half precision

@@ -15,7 +15,8 @@ from imbalanced_torch._data.rows import Rows
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 2, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 2, "random_state": 0, **kwargs})
 
 
 def raises(error, message, call, *args, **kwargs):
@@ -112,7 +113,7 @@ def test_a_failed_set_params_changes_nothing(wrong):
     estimator = net(sampling=OverSampling())
     with pytest.raises(ValueError, match=r"is not a parameter|has no parameter 'ratio'. Pass an object"):
         estimator.set_params(lr=7, **wrong)
-    assert estimator.lr == 1e-3
+    assert estimator.lr is None
     assert estimator.sampling == OverSampling()
 
 
@@ -155,15 +156,15 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         (
             {"batch_size": 0},
             ValueError,
-            "batch_size must be an int of at least 1, or -1 for all rows in one batch; it is 0.",
+            "batch_size must be None, an int of at least 1, or -1 for all rows in one batch; it is 0.",
         ),
         (
             {"batch_size": 2.5},
             TypeError,
-            "batch_size must be an int of at least 1, or -1 for all rows in one batch; it is 2.5.",
+            "batch_size must be None, an int of at least 1, or -1 for all rows in one batch; it is 2.5.",
         ),
-        ({"max_epochs": 0}, ValueError, "max_epochs must be an int of at least 1; it is 0."),
-        ({"max_epochs": "many"}, TypeError, "max_epochs must be an int of at least 1; it is 'many'."),
+        ({"max_epochs": 0}, ValueError, "max_epochs must be None or an int of at least 1; it is 0."),
+        ({"max_epochs": "many"}, TypeError, "max_epochs must be None or an int of at least 1; it is 'many'."),
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be a number in (0, 1); it is 1.0."),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be an int of at least 1; it is 0."),
         ({"tol": -1}, ValueError, "tol must be a finite number of at least 0; it is -1."),
@@ -183,7 +184,7 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         (
             {"optimizer": "adam"},
             TypeError,
-            "optimizer must be a torch optimizer class such as torch.optim.Adam; it is 'adam'. Pass the class: "
+            "optimizer must be None or a torch optimizer class such as torch.optim.Adam; it is 'adam'. Pass the class: "
             "torch.optim.Adam.",
         ),
         (

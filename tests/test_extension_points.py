@@ -112,7 +112,7 @@ class Power:
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(MLP, **{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
+    return ImbalancedNetClassifier(**{"module": MLP, "max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def counts_of(y):

@@ -16,7 +16,8 @@ from imbalanced_torch._parameters.values import listed, number, plain
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 2, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 2, "random_state": 0, **kwargs})
 
 
 # Messages

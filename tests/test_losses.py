@@ -289,7 +289,8 @@ def test_a_loss_runs_on_a_gpu(word, parameters):
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 5, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 @pytest.mark.parametrize("word", LOSSES)

@@ -59,5 +59,5 @@ def test_what_compares_numbers_is_marked(pytestconfig):
 
     files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
     assert files >= conftest.NOT_NUMERICAL
-    assert not conftest.NOT_NUMERICAL & {"test_step.py", "test_mlp.py", "test_net.py", "test_statistics.py"}
+    assert not conftest.NOT_NUMERICAL & {"test_step.py", "test_layers.py", "test_net.py", "test_statistics.py"}
     assert any(line.startswith("numerical:") for line in pytestconfig.getini("markers"))

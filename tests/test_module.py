@@ -11,7 +11,8 @@ from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 1, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 1, "random_state": 0, **kwargs})
 
 
 class Chosen(nn.Module):
@@ -52,8 +53,8 @@ def test_a_size_without_a_default_is_filled_in(series):
     assert seen == {"n_features": 30, "n_outputs": 3, "d_in": 30, "num_classes": 3}
 
 
-def test_the_default_module_has_as_many_logits_as_the_classes_need(data, three_classes):
-    for module in (None, MLP, partial(MLP, hidden_sizes=(4,))):
+def test_the_mlp_has_as_many_logits_as_the_classes_need(data, three_classes):
+    for module in (MLP, partial(MLP, hidden_sizes=(4,))):
         assert net(module).fit(*data).module_.output.out_features == 1
         assert net(module).fit(*three_classes).module_.output.out_features == 3
     assert MLP(3).output.out_features == 1

@@ -15,7 +15,8 @@ from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 4, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def labelled(data, rare, common):
@@ -184,7 +185,7 @@ class ScaledClassifier(ImbalancedNetClassifier):
 
 def test_a_class_attribute_names_the_nets_class(data):
     plain = net(max_epochs=1, lr=1e-9).fit(*data).history_[0, "train_loss"]
-    scaled = ScaledClassifier(scale=3.0, max_epochs=1, lr=1e-9, random_state=0).fit(*data)
+    scaled = ScaledClassifier(MLP, scale=3.0, max_epochs=1, lr=1e-9, random_state=0).fit(*data)
     assert scaled.history_[0, "train_loss"] == pytest.approx(3 * plain)
     assert isinstance(scaled.net_, Counting)
 
@@ -201,7 +202,7 @@ class AcceleratedClassifier(ImbalancedNetClassifier):
 def test_the_accelerate_mixin_trains_the_same_net(data, sampling):
     X, y = data
     kwargs = {"sampling": sampling, "max_epochs": 2, "random_state": 0, "early_stopping": True}
-    accelerated = AcceleratedClassifier(accelerator=Accelerator(cpu=True), device=None, **kwargs).fit(X, y)
+    accelerated = AcceleratedClassifier(MLP, accelerator=Accelerator(cpu=True), device=None, **kwargs).fit(X, y)
     plain = ImbalancedNetClassifier(MLP, **kwargs).fit(X, y)
     assert_close_to_rounding(accelerated.predict_proba(X), plain.predict_proba(X))
 
@@ -210,10 +211,8 @@ def test_the_accelerate_mixin_trains_the_same_net(data, sampling):
 def test_a_compiled_module_trains(data):
     X, y = data
     kwargs = {"module": nn.Linear, "max_epochs": 1, "random_state": 0}
-    compiled = ImbalancedNetClassifier(MLP, **kwargs, compile=True, compile__backend="eager").fit(X, y)
-    assert_close_to_rounding(
-        compiled.predict_proba(X), ImbalancedNetClassifier(MLP, **kwargs).fit(X, y).predict_proba(X)
-    )
+    compiled = ImbalancedNetClassifier(**kwargs, compile=True, compile__backend="eager").fit(X, y)
+    assert_close_to_rounding(compiled.predict_proba(X), ImbalancedNetClassifier(**kwargs).fit(X, y).predict_proba(X))
 
 
 # Iterators of the user's go by skorch's ordinary route

@@ -22,7 +22,8 @@ ALL = ("f_params", "f_optimizer", "f_criterion", "f_history")
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 def files(folder, arguments=ALL):
@@ -678,7 +679,7 @@ class WithTeacherClassifier(ImbalancedNetClassifier):
 
 
 def test_modules_of_a_derived_net_are_part_of_the_unit(tmp_path, data):
-    one, two = (WithTeacherClassifier(max_epochs=1, random_state=seed).fit(*data) for seed in (0, 1))
+    one, two = (WithTeacherClassifier(MLP, max_epochs=1, random_state=seed).fit(*data) for seed in (0, 1))
     target = {"f_params": tmp_path / "params", "f_teacher": tmp_path / "teacher"}
     one.save_params(**target)
     two.load_params(**target)

@@ -24,7 +24,8 @@ TORCHS = "__cuda_dependent_attributes__"  # what skorch pickles apart
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 3, "lr": 0.01, "random_state": 0, **kwargs})
 
 
 @pytest.fixture(scope="module")

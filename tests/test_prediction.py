@@ -93,12 +93,13 @@ def mixture(n_classes, linear, seed, n=20_000, prior=None):
 
 def converged(linear, seed, **remedy):
     epochs = 8 if linear else 12
-    shape = {"module": nn.Linear, "lr": 0.05} if linear else {"module__hidden_sizes": (32,), "lr": 0.02}
+    module = nn.Linear if linear else MLP
+    shape = {"lr": 0.05} if linear else {"module__hidden_sizes": (32,), "lr": 0.02}
     if not linear:
         shape["module__activation"] = nn.Tanh
     decay = LRScheduler(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.02, total_iters=epochs - 1)
     return ImbalancedNetClassifier(
-        MLP,
+        module,
         **shape,
         batch_size=128 if linear else 256,
         max_epochs=epochs,

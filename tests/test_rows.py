@@ -17,7 +17,8 @@ Y = np.repeat([0, 1], [45, 15])
 
 
 def net(*args, **kwargs):
-    return ImbalancedNetClassifier(*(args or [MLP]), **{"max_epochs": 2, "random_state": 0, **kwargs})
+    module = {} if args else {"module": MLP}
+    return ImbalancedNetClassifier(*args, **{**module, "max_epochs": 2, "random_state": 0, **kwargs})
 
 
 class Seen(Callback):

@@ -44,7 +44,7 @@ class Recording(ImbalancedNetClassifier):
 
 
 def record(data, **kwargs):
-    return Recording(**{"max_epochs": 10, "random_state": 0, **kwargs}).fit(*data)
+    return Recording(**{"module": MLP, "max_epochs": 10, "random_state": 0, **kwargs}).fit(*data)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_retraining_that_fails_lets_every_part_learn_again(data):
         net_class = Failing
 
     with pytest.raises(RuntimeError, match="stop"):
-        Classifier(sampling="batch", schedule=HeadRetraining(6), max_epochs=10).fit(X, y)
+        Classifier(MLP, sampling="batch", schedule=HeadRetraining(6), max_epochs=10).fit(X, y)
     assert all(parameter.requires_grad for parameter in Failing.last.module_.parameters())
 
 
@@ -443,19 +443,19 @@ def test_logit_adjusted_training_is_the_plain_net_with_its_bias_at_tau_log_prior
     X, y = data
     log_odds = tau * np.log(y.mean() / (1 - y.mean()))
     kwargs = {"max_epochs": 30, "lr": 0.05, "optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.5}
-    kwargs |= {"optimizer__param_groups": [("bias", {"weight_decay": 0.0})], "module": StartsAt, "random_state": 0}
+    kwargs |= {"optimizer__param_groups": [("bias", {"weight_decay": 0.0})], "random_state": 0}
     adjusted = ImbalancedNetClassifier(
-        MLP, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs
+        StartsAt, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs
     ).fit(X, y)
-    plain = ImbalancedNetClassifier(MLP, module__start=log_odds, **kwargs).fit(X, y)
+    plain = ImbalancedNetClassifier(StartsAt, module__start=log_odds, **kwargs).fit(X, y)
     shift = plain.decision_function(X) - adjusted.decision_function(X)
     np.testing.assert_allclose(shift, log_odds, atol=1e-9)
     kwargs["optimizer__param_groups"] = []
     decayed = [
-        ImbalancedNetClassifier(MLP, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs).fit(
-            X, y
-        ),
-        ImbalancedNetClassifier(MLP, module__start=log_odds, **kwargs).fit(X, y),
+        ImbalancedNetClassifier(
+            StartsAt, criterion="logit_adjusted", criterion__tau=tau, module__start=0.0, **kwargs
+        ).fit(X, y),
+        ImbalancedNetClassifier(StartsAt, module__start=log_odds, **kwargs).fit(X, y),
     ]
     shift = decayed[1].decision_function(X) - decayed[0].decision_function(X)
     assert np.abs(shift - log_odds).max() > 0.1

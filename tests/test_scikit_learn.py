@@ -66,13 +66,15 @@ class Narrow(torch.nn.Module):
 WEIGHTS = {**{label: 1.0 + label / 10 for label in range(-1, 11)}, "one": 1.0, "two": 1.5, "three": 2.0, "other": 1.0}
 
 CHECKED = [
+    ImbalancedNetClassifier(),
+    ImbalancedNetClassifier(class_weight="balanced"),
     ImbalancedNetClassifier(MLP),
     ImbalancedNetClassifier(MLP, class_weight="balanced"),
     ImbalancedNetClassifier(MLP, class_weight="sqrt"),
     ImbalancedNetClassifier(MLP, class_weight="effective"),
     ImbalancedNetClassifier(MLP, class_weight=WEIGHTS),
     ImbalancedNetClassifier(
-        MLP, Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
+        Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
     ),
     ImbalancedNetClassifier(MLP, sampling="weighted"),
     ImbalancedNetClassifier(MLP, sampling="over"),
@@ -98,8 +100,9 @@ def test_scikit_learns_checks(estimator, check):
 
 
 @pytest.mark.filterwarnings("ignore:sample_weight is positive in rows of one class only")
-def test_check_estimator_passes_whole_with_no_check_skipped():
-    results = check_estimator(ImbalancedNetClassifier(MLP), on_skip=None, on_fail=None)
+@pytest.mark.parametrize("module", [None, MLP])
+def test_check_estimator_passes_whole_with_no_check_skipped(module):
+    results = check_estimator(ImbalancedNetClassifier(module), on_skip=None, on_fail=None)
     assert {result["check_name"] for result in results if result["status"] != "passed"} == set()
     assert len(results) > 50
 
@@ -108,7 +111,7 @@ FAST = {"max_epochs": 5, "lr": 0.01, "random_state": 0}
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(MLP, **{**FAST, **kwargs})
+    return ImbalancedNetClassifier(**{"module": MLP, **FAST, **kwargs})
 
 
 def test_pipeline_with_a_scaler_learns(data):

@@ -77,9 +77,9 @@ def _table(estimator: Any, X: Any, reset: bool, finite: bool | str) -> np.ndarra
         raise ValueError(f"X must have at least one row and one column; it is a table of shape {X.shape}.")
     columns = Columns.of(X) if reset else estimator.columns_
     values = columns.values(X)
-    names = dict(enumerate(columns.names))
     if finite and (bad := np.isinf(values).any(axis=0)).any():
-        raise ValueError(f"X must be finite; there is infinity in {listed([names[j] for j in np.flatnonzero(bad)])}.")
+        named = [columns.names[j] for j in np.flatnonzero(bad).tolist()]
+        raise ValueError(f"X must be finite; there is infinity in {listed(named)}.")
     if reset:
         estimator.columns_ = columns
         estimator.n_features_in_ = len(columns.names)

@@ -48,31 +48,45 @@ class ColumnEncoder(nn.Module):
     Gorishniy, Rubachev, Babenko: On embeddings for numerical features in tabular deep learning (2022).
     """
 
+    numbers: torch.Tensor
+    categories: torch.Tensor
+    center: torch.Tensor
+    scale: torch.Tensor
+    is_binary: torch.Tensor
+    with_missing: torch.Tensor
+    binned: torch.Tensor
+    grid: torch.Tensor
+    ranks: torch.Tensor
+    bin_slope: torch.Tensor
+    bin_offset: torch.Tensor
+    first_code: torch.Tensor
+    place_of_code: torch.Tensor
+
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register("numbers", np.arange(n_features))
-        self.register("categories", np.arange(0))
-        self.register("center", np.zeros(n_features))
-        self.register("scale", np.ones(n_features))
-        self.register("is_binary", np.zeros(n_features, dtype=bool))
-        self.register("with_missing", np.arange(0))  # places among the numbers
-        self.register("binned", np.arange(0))  # places among the numbers
-        self.register("grid", np.zeros((0, 2)))  # ascending values, and the ranks of these
-        self.register("ranks", np.zeros((0, 2)))
-        self.register("bin_slope", np.zeros((0, 0), dtype=np.float32))
-        self.register("bin_offset", np.zeros((0, 0), dtype=np.float32))
-        self.register("first_code", np.arange(0))  # of each category in `place_of_code`
-        self.register("place_of_code", np.arange(0))  # from levels, then unseen, then missing, to a one-hot column
+        self.set_buffer("numbers", np.arange(n_features))
+        self.set_buffer("categories", np.arange(0))
+        self.set_buffer("center", np.zeros(n_features))
+        self.set_buffer("scale", np.ones(n_features))
+        self.set_buffer("is_binary", np.zeros(n_features, dtype=bool))
+        self.set_buffer("with_missing", np.arange(0))  # places among the numbers
+        self.set_buffer("binned", np.arange(0))  # places among the numbers
+        self.set_buffer("grid", np.zeros((0, 2)))  # ascending values, and the ranks of these
+        self.set_buffer("ranks", np.zeros((0, 2)))
+        self.set_buffer("bin_slope", np.zeros((0, 0), dtype=np.float32))
+        self.set_buffer("bin_offset", np.zeros((0, 0), dtype=np.float32))
+        self.set_buffer("first_code", np.arange(0))  # of each category in `place_of_code`
+        self.set_buffer("place_of_code", np.arange(0))  # from levels, then unseen, then missing, to a one-hot column
         self.n_one_hot = 0
 
-    def register(self, name: str, values: np.ndarray) -> None:
+    def set_buffer(self, name: str, values: np.ndarray) -> None:
         """Set a buffer."""
         self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)))
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Move as modules do, but stay in double precision where the device has it: a median needs all its digits."""
         double = {name: buffer for name, buffer in self._buffers.items() if name in _DOUBLE and buffer is not None}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in double.items():
             moved = self._buffers[name]
             if moved is not None and moved.dtype != buffer.dtype and moved.device.type != "mps":
@@ -119,8 +133,8 @@ class ColumnEncoder(nn.Module):
         if sparse.issparse(X):
             return self._fit_sparse(X)
         n_levels = np.zeros(X.shape[1], dtype=int) if n_levels is None else n_levels
-        self.register("numbers", np.flatnonzero(n_levels == 0))
-        self.register("categories", np.flatnonzero(n_levels > 0))
+        self.set_buffer("numbers", np.flatnonzero(n_levels == 0))
+        self.set_buffer("categories", np.flatnonzero(n_levels > 0))
         self._fit_numbers(X, sample_weight, n_bins, seed)
         self._fit_levels(X, n_levels)
         return self
@@ -131,28 +145,30 @@ class ColumnEncoder(nn.Module):
             some = np.random.RandomState(seed).choice(len(X), _QUANTILE_ROWS, replace=False)  # type: ignore[assignment]
         weights = np.ones(len(X)) if sample_weight is None else sample_weight
         found = [_Number(X[:, j], some, weights) for j in self.numbers.tolist()]
-        self.register("center", np.array([number.center for number in found]))
-        self.register("scale", np.array([number.scale for number in found]))
-        self.register("is_binary", np.array([number.is_binary for number in found], dtype=bool))
-        self.register("with_missing", np.flatnonzero([number.has_missing for number in found]))
+        self.set_buffer("center", np.array([number.center for number in found]))
+        self.set_buffer("scale", np.array([number.scale for number in found]))
+        self.set_buffer("is_binary", np.array([number.is_binary for number in found], dtype=bool))
+        self.set_buffer("with_missing", np.flatnonzero([number.has_missing for number in found]))
         binned = [place for place, number in enumerate(found) if not number.is_binary]
         n_bins = min(n_bins, _ALL_BINS // max(1, len(binned)))
         binned = binned if n_bins > 1 else []
-        self.register("binned", np.array(binned, dtype=int))
+        self.set_buffer("binned", np.array(binned, dtype=int))
         bins = [found[place].bins(n_bins) for place in binned]
         length = max((len(values) for values, _, _ in bins), default=2)
-        self.register("grid", _padded([values for values, _, _ in bins], length))
-        self.register("ranks", _padded([ranks for _, ranks, _ in bins], length))
+        self.set_buffer("grid", _padded([values for values, _, _ in bins], length))
+        self.set_buffer("ranks", _padded([ranks for _, ranks, _ in bins], length))
         slope, offset = np.zeros((len(bins), n_bins)), np.zeros((len(bins), n_bins))
         for i, (_, _, edges) in enumerate(bins):
             width = np.diff(edges)
             slope[i, : len(width)] = 1 / width
             offset[i, : len(width)] = -edges[:-1] / width - 0.5
-        self.register("bin_slope", slope.astype(np.float32))
-        self.register("bin_offset", offset.astype(np.float32))
+        self.set_buffer("bin_slope", slope.astype(np.float32))
+        self.set_buffer("bin_offset", offset.astype(np.float32))
 
     def _fit_levels(self, X: np.ndarray, n_levels: np.ndarray) -> None:
-        first, places, n_one_hot = [], [], 0
+        first: list[int] = []
+        places: list[np.ndarray] = []
+        n_one_hot = 0
         for j in self.categories.tolist():
             first.append(sum(map(len, places)))
             counts = np.bincount(_codes(X[:, j], n_levels[j]), minlength=n_levels[j] + 2)
@@ -162,15 +178,15 @@ class ColumnEncoder(nn.Module):
             place[frequent] += 1 + np.arange(frequent.sum())
             places.append(place)
             n_one_hot += 1 + int(frequent.sum())
-        self.register("first_code", np.array(first, dtype=int))
-        self.register("place_of_code", np.concatenate([np.arange(0), *places]))
+        self.set_buffer("first_code", np.array(first, dtype=int))
+        self.set_buffer("place_of_code", np.concatenate([np.arange(0), *places]))
         self.n_one_hot = n_one_hot
 
     def _fit_sparse(self, X: Any) -> Self:
         """Scale by the largest absolute value alone, as MaxAbsScaler does: 0 stays 0, and there are no bins."""
         self.__init__(X.shape[1])  # type: ignore[misc]
         largest = np.asarray(abs(X).max(axis=0).todense(), dtype=float).ravel()
-        self.register("scale", np.where(largest > 0, largest, 1.0) / 2)
+        self.set_buffer("scale", np.where(largest > 0, largest, 1.0) / 2)
         return self
 
     # Encoding
@@ -208,7 +224,7 @@ class ColumnEncoder(nn.Module):
     def expand(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the inputs of a net without bins and of one with them, of shape (..., n_inputs), of encoded rows."""
         n, n_binned, n_categories = len(self.numbers), len(self.binned), len(self.categories)
-        numbers, ranks, places = encoded.split([n, n_binned, n_categories], dim=-1)
+        numbers, ranks, places = torch.split(encoded, [n, n_binned, n_categories], dim=-1)
         parts = [numbers.nan_to_num()]
         if len(self.with_missing):
             parts.append(numbers[..., self.with_missing].isnan().to(encoded.dtype))

@@ -26,7 +26,8 @@ class MLPEnsemble(nn.Module):
     training each member sees rows of its own, so that in a fit each holds out its own fold of the training rows: a
     cross-validated ensemble (Krogh and Vedelsby 1995), in which every row trains and every row has an out-of-fold
     prediction. In evaluation mode all members see all rows, with running means of their weights, as batch norm has them
-    of its statistics; their probabilities are averaged, and what comes back are logits as of one net.
+    of its statistics; their probabilities are averaged, and what comes back are logits as of one net. With
+    sampling="under" each member has undersamples of its own: EasyEnsemble (Liu, Wu and Zhou 2009) inside one net.
 
     Parameters
     ----------
@@ -64,6 +65,7 @@ class MLPEnsemble(nn.Module):
     References
     ----------
     Krogh, Vedelsby: Neural network ensembles, cross validation, and active learning (1995).
+    Liu, Wu, Zhou: Exploratory undersampling for class-imbalance learning (2009).
 
     Examples
     --------
@@ -130,15 +132,35 @@ class MLPEnsemble(nn.Module):
         return self.output.bias
 
     def layers(self) -> list[BatchedLinear]:
-        """Return all layers, the two first ones first."""
+        """Return all layers, the two first ones first.
+
+        Returns
+        -------
+        list of BatchedLinear
+            Each of all members.
+        """
         return [*self.first, *self.hidden, self.output]  # type: ignore[list-item]
 
     def undecayed_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters on which there is no weight decay unless the user says so: all biases."""
+        """Return the parameters on which there is no weight decay unless the user says so: all biases.
+
+        Returns
+        -------
+        list of torch.nn.Parameter
+            One of each layer.
+        """
         return [layer.bias for layer in self.layers()]
 
     def scale_to(self, encoded: torch.Tensor, sample_weight: torch.Tensor | None) -> None:
-        """Scale the first weights so that what units of the first layer see has unit variance on these rows."""
+        """Scale the first weights so that what units of the first layer see has unit variance on these rows.
+
+        Parameters
+        ----------
+        encoded : tensor of shape (n, encoder.n_encoded)
+            Rows.
+        sample_weight : tensor of shape (n,) or None
+            Their weights.
+        """
         for layer, inputs in zip(self.first, self.encoder.expand(encoded), strict=True):
             sizes = inputs.square().sum(-1)
             if sample_weight is not None:
@@ -215,7 +237,18 @@ class MLPEnsemble(nn.Module):
         return [self.dropout.mask(inputs.new_empty(2 * self.n_members, inputs.shape[1], size)) for size in sizes]
 
     def averaged(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return logits, shape (n, n_outputs), of the average probability of logits of shape (2 n_members, n, ...)."""
+        """Return the logits of the average of the nets' probabilities.
+
+        Parameters
+        ----------
+        logits : tensor of shape (2 n_members, n, n_outputs)
+            Those of each net.
+
+        Returns
+        -------
+        tensor of shape (n, n_outputs)
+            The logits.
+        """
         weights = (self.blend / self.n_members).log().repeat_interleave(self.n_members)
         return average(logits, weights.to(logits.dtype)[:, None, None])
 

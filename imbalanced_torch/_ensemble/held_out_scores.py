@@ -47,7 +47,22 @@ class ScoresHeldOutRows(NeuralNet):
             return {"loss": loss, "y_pred": members.in_order(logits)}
 
     def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Iterator[Any]:
-        """Give the module's output for rows; that for rows which are held out right now comes from their members."""
+        """Give the module's output for rows; that for rows which are held out right now comes from their members.
+
+        Parameters
+        ----------
+        X : any input of skorch's
+            Rows.
+        training : bool, default=False
+            Whether the module is in training mode.
+        device : str or torch.device, default="cpu"
+            Where the output goes.
+
+        Yields
+        ------
+        tensor
+            The output for one batch.
+        """
         members, run = self.members_, getattr(self, "run_", None)
         if members is None or run is None or X is not run.validation:
             yield from super().forward_iter(X, training=training, device=device)

@@ -225,8 +225,8 @@ class Members:
         module.eval()
         every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
         found = np.empty((len(folds), self.n_classes), dtype=np.float32)
-        parts = zip(every.positions.split(_AT_ONCE, dim=1), (every.weights > 0).split(_AT_ONCE, dim=1), strict=True)
-        for positions, there in parts:
+        parts = (torch.split(part, _AT_ONCE, dim=1) for part in (every.positions, every.weights > 0))
+        for positions, there in zip(*parts, strict=True):
             logits = module(self.encoded.take(positions))
             nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
             log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()

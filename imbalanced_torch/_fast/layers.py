@@ -27,8 +27,8 @@ class Layers:
 
     def __init__(self, module: MLPEnsemble) -> None:
         self.module = module
-        self.first = list(module.first)
-        self.later = [*module.hidden, module.output]
+        self.first: list[Any] = list(module.first)
+        self.later: list[Any] = [*module.hidden, module.output]
         #: What the units of each hidden layer give, and gradients by them: room for one batch after the other.
         self.units: list[torch.Tensor] = []
         self.gradients: list[torch.Tensor] = []
@@ -70,8 +70,7 @@ class Layers:
             module.track()
         inputs = module.encoder.expand(X)
         logits = self._forward(inputs)
-        flat, *target = one_after_the_other(logits, codes, sample_weight)
-        loss, gradient = loss_and_gradient(criterion, flat, *target)
+        loss, gradient = loss_and_gradient(criterion, *one_after_the_other(logits, codes, sample_weight))
         gradient = gradient.view(logits.shape)
         scale = 1 / (1 - module.dropout.p) if module.training else 1.0
         of_parameters = self.of_parameters
@@ -93,8 +92,7 @@ class Layers:
         layer.bias.grad = torch.sum(gradient, 1, keepdim=True, out=room[1])
 
     def _forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        module, n_members = self.module, self.module.n_members
-        n = inputs[0].shape[1]
+        n_members, n = self.module.n_members, inputs[0].shape[1]
         if not self.units or self.units[0].shape[1] != n:
             sizes = [layer.weight.shape[1] for layer in self.later]
             self.units = [inputs[0].new_empty(2 * n_members, n, size) for size in sizes]

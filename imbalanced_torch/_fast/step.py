@@ -13,9 +13,9 @@ from skorch.utils import TeeGenerator, to_tensor
 from torch import nn
 
 from imbalanced_torch._data.rows import codes_and_weights
-from imbalanced_torch._fast.adam import step_of
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.members import one_after_the_other
+from imbalanced_torch._fast.adam import step_of
 from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked
 from imbalanced_torch._fast.layers import Layers
 from imbalanced_torch._net.module import MLP, unpack_logits

@@ -17,23 +17,26 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from imbalanced_torch._data.rows import Rows, ints_in, row_shape, shape_of_rows
-from imbalanced_torch._data.training_data import TrainingData, holds_out_folds
+from imbalanced_torch._data.training_data import TrainingData, holds_out_folds, warn_of_scales
 from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.folds import FEW, deal
 from imbalanced_torch._ensemble.members import Members
 from imbalanced_torch._ensemble.sizes import choose_sizes
-from imbalanced_torch._ensemble.stopping import RisingRate
+from imbalanced_torch._ensemble.stopping import RisingRate, StopOutOfFold
 from imbalanced_torch._losses.weighted import resolve_criterion
-from imbalanced_torch._net.callbacks import copy_callbacks
+from imbalanced_torch._net.callbacks import EarlyStopping, copy_callbacks
 from imbalanced_torch._net.global_state import global_stream, seeded, sub_seed
 from imbalanced_torch._net.module import MLP, last_layer, sizes_asked_for
 from imbalanced_torch._net.skorch_net import ImbalancedNet
-from imbalanced_torch._parameters.checks import advice
+from imbalanced_torch._parameters.checks import advice, user_sampler_parameter
+from imbalanced_torch._parameters.constraints import warn_of_few_rows
 from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.protocol import OBJECTS
 from imbalanced_torch._parameters.values import equal_values, plain
-from imbalanced_torch._remedies.plan import TrainingPlan
+from imbalanced_torch._remedies.class_priors import ClassPriors
+from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
+from imbalanced_torch._remedies.schedule import resolve_schedule
 
 #: What each random stream of a fit is keyed by.
 INIT, TRAINING, SAMPLING, HOLDOUT, COLUMNS = range(5)
@@ -116,6 +119,8 @@ def choose_settings(estimator: Any, data: TrainingData, seed: int, net: Imbalanc
     """
     if holds_out_folds(estimator, data.training):
         return _for_ensemble(estimator, data, seed, net)
+    if net is None and estimator._finite() is True:
+        warn_of_scales(data.training, data.columns.get("feature_names_in_"), stacklevel=4)
     module = MLP if estimator.module is None else estimator.module
     inferred = _inferred_parameters(module, estimator._part("module"), data.training, len(data.classes))
     if module is MLP and "seed" not in estimator._part("module"):
@@ -245,11 +250,75 @@ def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray 
     return deal(rows.codes, settings.n_members, seed, X)
 
 
-def rows_of_members(folds: np.ndarray | None, n_members: int, n_rows: int) -> list[np.ndarray]:
-    """Return the rows that each member trains on."""
+def make_plan(
+    estimator: Any,
+    settings: Settings,
+    data: TrainingData,
+    folds: np.ndarray | None,
+    seed: int,
+    previous: ClassPriors | None,
+    *,
+    goes_on: bool,
+    single_epoch: bool,
+) -> TrainingPlan:
+    """Return what each epoch of a fit learns from.
+
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    settings : Settings
+    data : TrainingData
+    folds : int array of shape (n,) or None
+        Which member of an ensemble holds out which row; None where none does.
+    seed : int
+        Of the draw of rows.
+    previous : ClassPriors or None
+        What earlier calls of `partial_fit` have shown the net.
+    goes_on : bool
+        Whether training goes on from an earlier call, or may go on after this one.
+    single_epoch : bool
+        Whether this is a call of `partial_fit`, whose epoch is all rows.
+    """
+    loader, epoch_size = estimator._part("iterator_train"), estimator._number("epoch_size")
+    warn_of_few_rows(epoch_size, settings.batch_size, len(data.classes))
+    schedule = resolve_schedule(
+        estimator._with_parameters("schedule"),
+        has_remedy=estimator.class_weight is not None or estimator.sampling is not None,
+        continues=goes_on,
+        max_epochs=settings.max_epochs,
+    )
+    remedies = Remedies(
+        class_weight=estimator._with_parameters("class_weight"),
+        sampling=estimator._with_parameters("sampling"),
+        schedule=schedule,
+        epoch_size=settings.epoch_rows if epoch_size is None and not single_epoch else epoch_size,
+        max_epochs=settings.max_epochs,
+        batch_size=loader.get("batch_size", settings.batch_size),
+        drop_last=loader.get("drop_last", False),
+        draw_is_known=not user_sampler_parameter(loader),
+    )
+    rows: Any = data.training
+    generator = torch.Generator().manual_seed(seed)
+    own = _rows_of_members(folds, settings.n_members, len(rows))
+    return TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous, own)
+
+
+def _rows_of_members(folds: np.ndarray | None, n_members: int | None, n_rows: int) -> list[np.ndarray] | None:
+    """Return the rows that each member of an ensemble trains on; None for one net."""
+    if n_members is None:
+        return None
     if folds is None:
         return [np.arange(n_rows)] * n_members
     return [np.flatnonzero(folds != member) for member in range(n_members)]
+
+
+def make_stopping(estimator: Any, settings: Settings, plan: TrainingPlan) -> EarlyStopping | StopOutOfFold:
+    """Return the callback that stops training early, once a schedule's plain epochs are over."""
+    schedule, patience = plan.remedies.schedule, estimator._number("n_iter_no_change") or settings.n_iter_no_change
+    plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
+    if settings.n_members is not None:
+        return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
+    return EarlyStopping(patience, float(estimator.tol), after=plain_epochs)
 
 
 def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, folds: Any, seed: int) -> Members | None:

@@ -32,7 +32,8 @@ def check_parameters(estimator: Any) -> None:
     _check_train_split(estimator.train_split)
     _check_callbacks(estimator.callbacks, estimator.early_stopping)
     _check_device(estimator.device)
-    optimizer = torch.optim.AdamW if estimator.optimizer is None else estimator.optimizer
+    ours = torch.optim.AdamW if estimator._takes_tables() else torch.optim.Adam
+    optimizer = ours if estimator.optimizer is None else estimator.optimizer
     check_keywords("optimizer", optimizer, estimator._part("optimizer"), extra=["param_groups"])
     for prefix in ("iterator_train", "iterator_valid"):
         _check_iterator(prefix, estimator._kwargs.get(prefix, DataLoader), estimator._part(prefix))

@@ -95,7 +95,7 @@ def digest(state: Any) -> str:
 def _pieces(value: Any) -> Iterator[Any]:
     if isinstance(value, torch.Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
-        if value.layout == torch.strided and not value.is_quantized and value.device.type != "meta":
+        if value.layout == torch.strided and not value.is_quantized and value.device.type != "meta" and value.numel():
             flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
             yield flat.view(torch.uint8).numpy()
     elif isinstance(value, Mapping):
