@@ -18,6 +18,7 @@ from imbalanced_torch._net.assembly import (
     HOLDOUT,
     SAMPLING,
     TRAINING,
+    Settings,
     build_net,
     choose_settings,
     continue_net,
