@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._remedies.row_streams import Batches, Draws, DrawsInTurn, RowsByClass
 
 SPLIT = {"sampling": "weighted", "early_stopping": True}
@@ -60,7 +60,7 @@ def fit(name, n):
     for part in np.array_split(X, 10):
         part[:] = rng.standard_normal(part.shape, dtype=np.float32)
     kwargs = {"early_stopping": False, "batch_size": 8192, "max_epochs": 1, **FITS[name]}
-    net = ImbalancedNetClassifier(**kwargs)
+    net = ImbalancedNetClassifier(MLP, **kwargs)
     net.fit(X[:2000], y[:2000])  # pays for imports
     print(f"{peak_of(lambda: net.fit(X, y)) / X.nbytes:.2f} of X: fit, {name}", flush=True)
 
@@ -115,7 +115,7 @@ def memory_map(name, n):
         del written
         X = np.memmap(path, np.float32, "r", shape=shape)
         net = ImbalancedNetClassifier(
-            batch_size=1024, max_epochs=1, **({"early_stopping": False} if name == "every row" else SPLIT)
+            MLP, batch_size=1024, max_epochs=1, **({"early_stopping": False} if name == "every row" else SPLIT)
         )
         net.fit(np.array(X[:2000]), y[:2000])
         for what, run in {"train": lambda: net.fit(X, y), "predict": lambda: net.predict_proba(X)}.items():

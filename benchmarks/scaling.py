@@ -45,7 +45,9 @@ def seconds(function, *arguments):
 
 def fit(X, y, epochs):
     """Fit the estimator."""
-    ImbalancedNetClassifier(sampling="weighted", batch_size=BATCH, max_epochs=epochs, early_stopping=False).fit(X, y)
+    ImbalancedNetClassifier(MLP, sampling="weighted", batch_size=BATCH, max_epochs=epochs, early_stopping=False).fit(
+        X, y
+    )
 
 
 class Resident:
@@ -110,12 +112,12 @@ def of_64_rows(rounds):
     X, y = data(64)
     fits = {
         f"{epochs} epochs each": (
-            ImbalancedNetClassifier(max_epochs=epochs),
+            ImbalancedNetClassifier(MLP, max_epochs=epochs),
             MLPClassifier((64, 64), batch_size=64, max_iter=epochs, n_iter_no_change=epochs + 1),
         )
         for epochs in (1, 50)
     }
-    fits["defaults of each (50 and 200 epochs)"] = ImbalancedNetClassifier(), MLPClassifier()
+    fits["defaults of each (50 and 200 epochs)"] = ImbalancedNetClassifier(MLP), MLPClassifier()
     print("\n| a fit of 64 rows | ms | of MLPClassifier |\n|---|---|---|")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -51,7 +51,7 @@ def search(n, epochs, rounds):
     X, y = data(n)
     # As many steps for each strategy, so that the fits take as long as each other.
     net = ImbalancedNetClassifier(
-        batch_size=256, max_epochs=epochs, epoch_size=1.0, early_stopping=False, random_state=0
+        MLP, batch_size=256, max_epochs=epochs, epoch_size=1.0, early_stopping=False, random_state=0
     )
     print(f"one fit: {seconds(net.fit, X, y):.2f} s")
     Parallel(n_jobs=2)(delayed(net.fit)(X[:100], y[:100]) for _ in range(4))  # the workers start

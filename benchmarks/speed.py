@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
 
 
@@ -54,7 +54,7 @@ def row_weights(y):
 # One function a contestant: from arrays to a trained net.
 
 
-def ours(X, y, batch_size, epochs, module=None):
+def ours(X, y, batch_size, epochs, module=MLP):
     """Train the estimator."""
     net = ImbalancedNetClassifier(
         module, sampling="weighted", batch_size=batch_size, max_epochs=epochs, early_stopping=False, dtype="float32"

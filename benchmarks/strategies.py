@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from public_sets import load, make_encoder
 
-from imbalanced_torch import ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 TWO_CLASSES = [
     "page-blocks0",
@@ -109,7 +109,7 @@ def run(name, strategy, fold, n_folds):
     X, y = load(name, rows_per_class=5)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     train, test = list(folds.split(X, y))[fold]
-    net = ImbalancedNetClassifier(epoch_size=1.0, max_epochs=50, early_stopping=False, random_state=fold)
+    net = ImbalancedNetClassifier(MLP, epoch_size=1.0, max_epochs=50, early_stopping=False, random_state=fold)
     model = make_pipeline(make_encoder(), net.set_params(**STRATEGIES[strategy])).fit(X.iloc[train], y.iloc[train])
     return {"set": name, "strategy": strategy, "fold": fold, **score(model, X.iloc[test], y.iloc[test].to_numpy())}
 

@@ -1,7 +1,7 @@
 """Which remedy for a rare disease? One grid search over strategies, on real patients.
 
-Their data have categories and missing values. Every cell of the grid is a whole pipeline, trained on the training folds
-only, and no cell has two remedies at full strength. The plain net with decision="balanced", its threshold moved to the
+Their table has categories and missing values, and goes in as it is. Every cell of the grid is trained on the training
+folds only, and no cell has two remedies at full strength. The plain net with decision="balanced", its threshold moved to the
 prior, stands beside them: what a remedy gains over that row is what it is worth.
 
     python examples/strategies.py
@@ -9,17 +9,16 @@ prior, stands beside them: what a remedy gains over that row is what it is worth
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from public_sets import load, make_encoder
+from public_sets import load
 from sklearn.metrics import classification_report
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
-from sklearn.pipeline import Pipeline
 
 from imbalanced_torch import ImbalancedNetClassifier, TemperedSampling
 
 GRID = [
-    {"net__decision": ["trained", "balanced"]},  # the plain net, as trained and with its threshold at the prior
-    {"net__class_weight": ["sqrt", "effective", "balanced"]},
-    {"net__sampling": [TemperedSampling(), "weighted", "over", "under", "batch"]},
+    {"decision": ["trained", "balanced"]},  # the plain net, as trained and with its threshold at the prior
+    {"class_weight": ["sqrt", "effective", "balanced"]},
+    {"sampling": [TemperedSampling(), "weighted", "over", "under", "batch"]},
 ]
 SCORES = {
     "balanced accuracy": "balanced_accuracy",
@@ -31,22 +30,17 @@ SCORES = {
 PLAIN, MOVED = "plain", "plain, decision=balanced"
 
 
-def make_model():
-    """Return a pipeline from a table to probabilities; `epoch_size=1.0` gives every strategy as many steps."""
-    net = ImbalancedNetClassifier(epoch_size=1.0, max_epochs=20, random_state=0)
-    return Pipeline([("encoder", make_encoder()), ("net", net)])
-
-
 def name(parameters):
     """Return a row's name: `sampling=over`."""
     ((parameter, value),) = parameters.items()
-    return {"trained": PLAIN, "balanced": MOVED}[value] if parameter == "net__decision" else f"{parameter[5:]}={value}"
+    return {"trained": PLAIN, "balanced": MOVED}[value] if parameter == "decision" else f"{parameter}={value}"
 
 
 def search(X, y, n_jobs=2):
     """Return the fitted search, and a table of a row a strategy: means and standard deviations of scores over folds."""
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    grid = GridSearchCV(make_model(), GRID, scoring=SCORES, refit="balanced accuracy", cv=folds, n_jobs=n_jobs)
+    net = ImbalancedNetClassifier(random_state=0)
+    grid = GridSearchCV(net, GRID, scoring=SCORES, refit="balanced accuracy", cv=folds, n_jobs=n_jobs)
     grid.fit(X, y)
     table = pd.DataFrame(
         {(score, part): grid.cv_results_[f"{part}_test_{score}"] for score in SCORES for part in ("mean", "std")},

@@ -12,7 +12,7 @@ net was trained to be balanced.)
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
-from public_sets import load, make_encoder
+from public_sets import load
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 from sklearn.model_selection import train_test_split
@@ -33,9 +33,7 @@ def train():
     X, y = load("page-blocks0")
     y = y.map({"negative": "text", "positive": "figure"})
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
-    encoder = make_encoder().fit(X)
-    net = ImbalancedNetClassifier(class_weight="balanced", early_stopping=True, random_state=0)
-    return net.fit(encoder.transform(X), y), encoder.transform(X_test), y_test
+    return ImbalancedNetClassifier(class_weight="balanced", random_state=0).fit(X, y), X_test, y_test
 
 
 def probabilities(net, X):
