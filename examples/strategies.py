@@ -1,8 +1,8 @@
 """Which remedy for a rare disease? One grid search over strategies, on real patients.
 
 Their table has categories and missing values, and goes in as it is. Every cell of the grid is trained on the training
-folds only, and no cell has two remedies at full strength. The plain net with decision="balanced", its threshold moved to the
-prior, stands beside them: what a remedy gains over that row is what it is worth.
+folds only, and no cell has two remedies at full strength. The plain net with decision="balanced", its threshold moved
+to the prior, stands beside them: what a remedy gains over that row is what it is worth.
 
     python examples/strategies.py
 """

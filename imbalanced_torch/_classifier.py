@@ -445,6 +445,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         if draws_globally(self, X):
             reseed(stream)
         members = make_members(new, settings, data, folds, seed)
+        if self.verbose:
+            print(settings)
         stopping = make_stopping(self, settings, plan) if data.stops_early else None
         new.train(
             data.training,

@@ -38,8 +38,6 @@ class TrainingData:
         Whether training stops on these.
     columns : mapping
         Fitted attributes that say what X is like.
-    kept : int array or None
-        Which rows of X these are, where some weigh nothing.
     """
 
     classes: np.ndarray
@@ -47,7 +45,6 @@ class TrainingData:
     validation: Rows | None
     stops_early: bool
     columns: Mapping[str, Any]
-    kept: np.ndarray | None = None
 
     @property
     def n_levels(self) -> np.ndarray | None:
@@ -109,7 +106,7 @@ def read_training_data(
         training, validation = _split(seen, rows, y, classes, split_seed, stops_early)
         _check_counts(training, rows, classes)
     columns = {name: vars(seen)[name] for name in COLUMNS if name in vars(seen)}
-    return TrainingData(classes, training, validation, stops_early, columns, kept)
+    return TrainingData(classes, training, validation, stops_early, columns)
 
 
 def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np.ndarray:

@@ -90,6 +90,10 @@ class Settings:
         """Members of an ensemble; None for one net."""
         return self.inferred.get("n_members")
 
+    def __str__(self) -> str:
+        """Return one line for those who watch."""
+        return ", ".join(f"{name}={value}" for name, value in self.chosen().items())
+
     def chosen(self) -> dict[str, Any]:
         """Return what was chosen, by the names of parameters, for users to look at."""
         sizes = ("n_members", "hidden_sizes", "dropout", "dtype")
