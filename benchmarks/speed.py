@@ -1,9 +1,12 @@
-"""How long an epoch, a prediction and a balanced draw take, as ratios to rivals taken in turn in one run.
+"""How long a fit of the default net, an epoch, a prediction and a balanced draw take, as ratios to rivals in turn.
 
-    python benchmarks/speed.py                  # n = 1e5 and 1e6, 1 and 2 threads, 7 rounds: forty minutes
-    python benchmarks/speed.py --quick          # n = 1e5, 1 thread, 3 rounds: under a minute
+    python benchmarks/speed.py                  # n = 1e5 and 1e6, 1 and 2 threads, 7 rounds: an hour
+    python benchmarks/speed.py --quick          # n = 1e5, 1 thread, 3 rounds: two minutes
+    python benchmarks/speed.py --default-net    # the default net alone: 4e3, 1e5 and 1e6 rows, one thread
 
-Workload: 20 features in float32, 5 % positives, an MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False and
+The default net is compared with trees at their defaults, whole fits from a table of 30 columns.
+
+Workload of the other parts: 20 features in float32, 5 % positives, an MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False and
 skorch's callbacks at their defaults (epoch timer, losses, log to print). Each run makes a new net and trains it, from
 arrays to weights. The prediction goes through the public method, with all its checks.
 """
@@ -15,7 +18,9 @@ import warnings
 
 import numpy as np
 import torch
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
+from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNetBinaryClassifier
@@ -168,6 +173,35 @@ def training(n, batch_size, rounds, epochs, dtype=np.float32):
     return ratios(lambda: ours(X, y, batch_size, epochs), rivals, rounds)
 
 
+def table(n):
+    """Return n rows of 30 columns in float64 and their labels, 5 % of them in class 1."""
+    shape = {"n_features": 30, "n_informative": 12, "n_redundant": 6, "n_clusters_per_class": 8}
+    return make_classification(n, **shape, weights=[0.95], flip_y=0.02, class_sep=0.8, random_state=0)
+
+
+def default_net(n, rounds):
+    """Compare whole fits of the default net and of trees, and predictions of as many rows and of one."""
+    X, y = table(n)
+    iterations = {"verbose": 0, "thread_count": 1, "allow_writing_files": False}
+    trees = {
+        "CatBoost, 300 trees": lambda: CatBoostClassifier(iterations=300, **iterations).fit(X, y),
+        "CatBoost, 1000 trees": lambda: CatBoostClassifier(iterations=1000, **iterations).fit(X, y),
+        "LightGBM": lambda: LGBMClassifier(n_jobs=1, verbose=-1).fit(X, y),
+    }
+    net = ImbalancedNetClassifier(random_state=0)
+    found = {f"default net, fit of {n} rows": ratios(lambda: net.fit(X, y), trees, rounds)}
+    fitted = {name: fit() for name, fit in trees.items()}
+    for rows, times in ((X, 1), (X[:1], 200)):
+        models = {name: _predicting(model, rows, times) for name, model in fitted.items()}
+        title = f"default net, predict_proba, {len(rows)} row{'s' * (len(rows) > 1)}, {times} times"
+        found[title] = ratios(_predicting(net, rows, times), models, rounds)
+    return found
+
+
+def _predicting(model, rows, times):
+    return lambda: [model.predict_proba(rows) for _ in range(times)]
+
+
 def predicting(n, rounds):
     """Compare the prediction of n rows, and of one."""
     X, y = data(20_000)
@@ -205,6 +239,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", default="speed.json")
+    parser.add_argument("--default-net", action="store_true", help="only the default net")
     parser.add_argument("--rows", type=int, nargs="*", default=None, help="default: 1e5 and 1e6")
     parser.add_argument("--threads", type=int, nargs="*", default=None, help="default: 1 and 2")
     arguments = parser.parse_args()
@@ -223,6 +258,15 @@ def main():
             spread = f"{found['least']:.3f} to {found['greatest']:.3f}"
             print(f"  {found['ratio']:.3f} of {name} ({spread}; {found['theirs']:.4g} s)", flush=True)
 
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    for n in sizes if arguments.rows else [4000, 100_000] if arguments.quick else [4000, 100_000, 1_000_000]:
+        for title, compared in default_net(n, rounds if n < 10_000 else 1).items():
+            report(title, compared)
+    if arguments.default_net:
+        write(results, arguments.json)
+        return
+
     callbacks = [name for name, _ in ours(*data(1000), 128, 1).net_.callbacks_]
     print(f"MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False, callbacks {callbacks}")
     for n_threads in threads:
@@ -240,7 +284,12 @@ def main():
     torch.set_num_threads(1)
     for n in [1_000_000] if arguments.quick else [1_000_000, 10_000_000]:
         report(f"balanced draw of {n} rows", drawing(n, rounds))
-    with open(arguments.json, "w") as file:
+    write(results, arguments.json)
+
+
+def write(results, path):
+    """Write the ratios."""
+    with open(path, "w") as file:
         json.dump(results, file, indent=1)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: Multiplications of a step's inputs with weights, forward and back, that a fit may take at most, and steps that it may
-#: take whatever they cost.
+#: Multiplications of inputs with weights, forward and back, that a fit may take at most, and steps that it may take
+#: whatever they cost.
 _MOST_WORK, _FEWEST_STEPS = 2e12, 100
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
+#: Rows up to which sizes are those of small tables.
+_SMALL = 8000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Sizes:
     steps : int
         In an epoch: between two looks at the held-out rows.
     max_epochs : int
+    falls_from : float
+        Share of the epochs after which the learning rate falls.
     """
 
     n_members: int
@@ -34,10 +38,14 @@ class Sizes:
     batch_size: int
     steps: int
     max_epochs: int
+    falls_from: float
 
 
 def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_batch: bool) -> Sizes:
     """Return what suits a table.
+
+    Small tables are learned before they run out of steps, and members are what helps. Large ones want steps and width,
+    and fewer members.
 
     Parameters
     ----------
@@ -50,15 +58,14 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     one_batch : bool
         Whether all rows are one batch, of which none is left out at random: a row of weight 2 is then as two rows.
     """
-    width = 64
+    doublings = max(0.0, math.log2(n_rows / _SMALL))
+    width = 64 if doublings < 3.3 else 96 if doublings < 5 else 128
     weights = width * (sum(n_inputs) + 2 * width + 2 * n_outputs)  # of a member
-    n_members = int(min(8, max(2, _MOST_WEIGHTS // weights)))
-    growth = max(0.0, math.log2(n_rows / 8000))
-    batch_size = 128 * 2 ** min(2, round(growth / 2))
+    n_members = int(min(8 if doublings < 1 else 4, max(2, _MOST_WEIGHTS // weights)))
+    batch_size = 128 * 2 ** min(3, int(doublings / 2.3))
     work = 3 * n_members * batch_size * weights
-    most_steps = 1000 * min(3.0, 2 ** (growth / 2))
-    n_steps = max(_FEWEST_STEPS, min(most_steps, _MOST_WORK / work))
-    steps = min(50, max(20, n_rows // 800))
+    n_steps = max(_FEWEST_STEPS, min(1000 * min(3.0, 2 ** (doublings / 2)), _MOST_WORK / work))
+    steps = min(50, max(20, n_rows // 1600))
     return Sizes(
         n_members=n_members,
         hidden_sizes=(width, width),
@@ -66,4 +73,5 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
         batch_size=batch_size,
         steps=steps,
         max_epochs=math.ceil(n_steps / steps),
+        falls_from=0.3 if doublings >= 1 else 1.0,
     )

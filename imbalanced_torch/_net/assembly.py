@@ -66,8 +66,8 @@ class Settings:
     inferred : mapping
         Parameters of the module.
     optimizer_parameters : mapping
-    rises : bool
-        Whether the learning rate rises.
+    falls_from : float or None
+        Share of the epochs after which the learning rate, which has risen before, falls; None leaves it as it is.
     one_batch : bool
         Whether all rows of a member are one batch.
     n_iter_no_change : int
@@ -81,7 +81,7 @@ class Settings:
     epoch_rows: int | None
     inferred: Mapping[str, Any]
     optimizer_parameters: Mapping[str, Any]
-    rises: bool = False
+    falls_from: float | None = None
     one_batch: bool = False
     n_iter_no_change: int = 10
 
@@ -102,7 +102,7 @@ class Settings:
             **{f"module__{name}": self.inferred[name] for name in sizes if name in self.inferred},
             "optimizer": getattr(self.optimizer, "__name__", repr(self.optimizer)),
             **{f"optimizer__{name}": value for name, value in self.optimizer_parameters.items()},
-            "lr": f"{RisingRate().first} rising to {RisingRate().last}" if self.rises else self.lr,
+            "lr": f"{RisingRate().first} rising to {RisingRate().last}" if self.falls_from is not None else self.lr,
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
             **({} if self.epoch_rows is None else {"epoch_size": self.epoch_rows}),
@@ -184,7 +184,7 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         epoch_rows=None if batch_size == -1 else sizes.steps * batch_size,
         inferred={**ours, **given},
         optimizer_parameters=chosen if estimator.optimizer is None else {},
-        rises=estimator.lr is None,
+        falls_from=sizes.falls_from if estimator.lr is None else None,
         one_batch=one_batch,
         n_iter_no_change=5,
     )
@@ -349,9 +349,9 @@ def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, fol
 def _callbacks(estimator: Any, settings: Settings) -> Any:
     """Return copies of the user's callbacks, with what lets the learning rate rise before them."""
     callbacks = copy_callbacks(estimator.callbacks)
-    if not settings.rises or isinstance(callbacks, str):
+    if settings.falls_from is None or isinstance(callbacks, str):
         return callbacks
-    return [("learning_rate", RisingRate()), *(callbacks or [])]
+    return [("learning_rate", RisingRate(falls_from=settings.falls_from)), *(callbacks or [])]
 
 
 def continue_net(estimator: Any, settings: Settings, net: ImbalancedNet) -> ImbalancedNet:
@@ -365,7 +365,7 @@ def continue_net(estimator: Any, settings: Settings, net: ImbalancedNet) -> Imba
         )
     loaders = {"iterator_train": DataLoader, "iterator_valid": DataLoader, **_net_parameters(estimator, settings)}
     changes = {name: value for name, value in loaders.items() if name.startswith("iterator_") or name in _MAY_CHANGE}
-    if settings.rises:
+    if settings.falls_from is not None:
         changes["lr"] = net.lr
     return net.continued({**changes, "made_from": now}, _callbacks(estimator, settings) if changed else ...)
 
