@@ -6,9 +6,9 @@
 
 The default net is compared with trees at their defaults, whole fits from a table of 30 columns.
 
-Workload of the other parts: 20 features in float32, 5 % positives, an MLP 20-64-64-1, Adam, balanced sampling, early_stopping=False and
-skorch's callbacks at their defaults (epoch timer, losses, log to print). Each run makes a new net and trains it, from
-arrays to weights. The prediction goes through the public method, with all its checks.
+Workload of the other parts: 20 features in float32, 5 % positives, an MLP 20-64-64-1, Adam, balanced sampling,
+early_stopping=False and skorch's callbacks at their defaults (epoch timer, losses, log to print). Each run makes a new
+net and trains it, from arrays to weights. The prediction goes through the public method, with all its checks.
 """
 
 import argparse
