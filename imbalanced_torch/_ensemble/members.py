@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._data.rows import Rows
+from imbalanced_torch._data.rows import Rows, n_rows
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
@@ -230,19 +230,30 @@ class Members:
 
     @torch.no_grad()
     def out_of_fold_proba(self, net: Any) -> np.ndarray:
-        """Return probabilities of all training rows at the class prior, shape (n, K), each by who holds it out."""
-        folds, module = self.folds, self.module
+        """Return probabilities of all rows of X at the class prior, shape (n, K), each by the member that holds it out.
+
+        Rows of weight 0 have trained no member, and so are predicted by all of them.
+        """
+        folds, module, rows = self.folds, self.module, self.rows
         assert folds is not None
         module.eval()
+        found = np.empty((len(rows), self.n_classes), dtype=np.float32)
         every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
-        found = np.empty((len(folds), self.n_classes), dtype=np.float32)
         parts = (torch.split(part, _AT_ONCE, dim=1) for part in (every.positions, every.weights > 0))
         for positions, there in zip(*parts, strict=True):
             logits = module.logits_of_nets(self.encoded.take(positions))
             nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
             log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()
             found[positions[there].numpy()] = log_proba[there].exp().numpy()
-        return found
+        if rows.index is None:
+            return found
+        whole = np.empty((n_rows(rows.source), self.n_classes), dtype=np.float32)
+        whole[rows.index] = found
+        left_out = np.setdiff1d(np.arange(len(whole)), rows.index)
+        for places in np.array_split(left_out, math.ceil(len(left_out) / _AT_ONCE)):
+            X = Rows(rows.source, places, dtype=rows.dtype).inputs(slice(None)).to(self.device)
+            whole[places] = net.carried(net.criterion_.log_proba(module(X))).exp().cpu().numpy()
+        return whole
 
 
 def one_after_the_other(
