@@ -173,8 +173,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     best_epoch_ : int
         The epoch, from 1, whose weights the net has.
     oof_proba_ : array of shape (n, K)
-        Out-of-fold probabilities of the training rows (those of positive weight), at `class_prior_` whatever the
-        remedy. Where the members of an ensemble hold out folds.
+        Probabilities of the rows of X by the members that have not seen them, at `class_prior_` whatever the remedy.
+        Only where the members of an ensemble hold out folds.
     n_features_in_ : int
         Columns of X, where X is an array, a table or a CSR matrix.
     feature_names_in_ : array of shape (n_features_in_,)

@@ -1,15 +1,17 @@
-"""The layers of the default module give what the module and autograd give, and are left to them where they must be."""
+"""The layers of the default net give what the module and autograd give, and are left to them where they must be."""
 
 import numpy as np
 import pytest
 import torch
-from imbalanced_torch._fast.mlp import Layers
 from skorch.callbacks import Callback
 from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.nn.utils import parameters_to_vector, parametrizations
 
-from imbalanced_torch import MLP, ImbalancedNetClassifier
+from imbalanced_torch import MLP, ImbalancedNetClassifier, MLPEnsemble
+from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
+from imbalanced_torch._ensemble.members import one_after_the_other
+from imbalanced_torch._fast.layers import Layers
 from imbalanced_torch._losses.weighted import resolve_criterion
 
 
@@ -27,7 +29,7 @@ class Squares(nn.Module):
         return f.clamp(0, 1)
 
 
-class Mine(MLP):
+class Mine(MLPEnsemble):
     """A module of the user's own."""
 
 
@@ -37,8 +39,30 @@ def criterion_of(kind, n_classes, weights):
     return criterion
 
 
+def ensemble(n_outputs=1, hidden_sizes=(4, 4), dropout=0.0, dtype=torch.float32):
+    """Three members on numbers with bins and missing values, and a category: the two first layers differ in inputs."""
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=(50, 3)), rng.integers(0, 3, 50)]
+    X[::7, 1] = np.nan
+    encoder = ColumnEncoder(4).fit(X, np.array([0, 0, 0, 3]), None, 0)
+    module = MLPEnsemble(4, n_outputs, 3, hidden_sizes, dropout, encoder=encoder, seed=0, dtype=dtype)
+    rows = module.encode(torch.from_numpy(rng.permutation(np.tile(X, (3, 1)))))
+    return module.train(), rows.view(3, 50, -1)
+
+
+def autograds(module, criterion, X, codes, row_weights):
+    """Return logits, loss and gradients as the module and autograd find them."""
+    parameters = [*module.parameters(), *criterion.parameters()]
+    logits = module(X)
+    loss = criterion(*one_after_the_other(logits, codes, row_weights))
+    gradients = torch.autograd.grad(loss, parameters)
+    for parameter in parameters:
+        parameter.grad = None
+    return logits, loss, gradients
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("hidden_sizes", [(), (7,), (16, 8), (5, 9, 3)])
+@pytest.mark.parametrize("hidden_sizes", [(7,), (16, 8), (5, 9, 3)])
 @pytest.mark.parametrize("weighted", ["", "class", "row", "class, row"])
 @pytest.mark.parametrize(
     ("n_classes", "n_outputs", "kind"),
@@ -49,37 +73,62 @@ def criterion_of(kind, n_classes, weights):
 )
 def test_loss_and_gradients_are_autograds(n_classes, n_outputs, kind, weighted, hidden_sizes, dtype):
     torch.manual_seed(0)
-    module = MLP(6, n_outputs, hidden_sizes).to(dtype)
+    module, rows = ensemble(n_outputs, hidden_sizes, dtype=dtype)
     weights = np.linspace(0.5, 3, n_classes) if "class" in weighted else np.ones(n_classes)
     criterion = criterion_of(kind, n_classes, weights).to(dtype)
-    layers, parameters = Layers.of(module), [*module.parameters(), *criterion.parameters()]
+    layers = Layers.of(module)
     for n in (33, 33, 1, 40):  # the room is used again, or made anew
-        X, codes = torch.randn(n, 2, 3, dtype=dtype), torch.arange(n) % n_classes
-        row_weights = torch.rand(n, dtype=dtype) if "row" in weighted else None
+        X, codes = rows[:, :n], torch.randint(n_classes, (3, n))
+        row_weights = torch.rand(3, n, dtype=dtype) if "row" in weighted else None
         X_before = X.clone()
-        logits = module(X)
-        loss = criterion(logits, codes, row_weights)
-        expected = torch.autograd.grad(loss, parameters)
-        for parameter in parameters:
-            parameter.grad = None
+        logits, loss, expected = autograds(module, criterion, X, codes, row_weights)
         found_logits, found_loss = layers.backpropagate(criterion, X, codes, row_weights)
         assert_close_to_rounding(found_logits, logits)
         assert_close_to_rounding(found_loss, loss)
-        found = [parameter.grad for parameter in parameters]
+        found = [parameter.grad for parameter in (*module.parameters(), *criterion.parameters())]
         # As one vector: the terms of a bias's gradient may cancel, and leave little but rounding.
         assert_close_to_rounding(parameters_to_vector(found), parameters_to_vector(expected))
-        assert torch.equal(X, X_before)
+        np.testing.assert_array_equal(X, X_before)  # NaN among them
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_units_are_dropped_as_torch_does(training):
-    module, criterion = MLP(6, hidden_sizes=(16, 8), dropout=0.3).train(training), criterion_of(None, 2, np.ones(2))
-    X, codes = torch.randn(50, 6), torch.arange(50) % 2
-    torch.manual_seed(1)
-    expected = torch.autograd.grad(criterion(module(X), codes), list(module.parameters()))
-    torch.manual_seed(1)
-    Layers.of(module).backpropagate(criterion, X, codes, None)
-    assert_close_to_rounding([parameter.grad for parameter in module.parameters()], expected)
+@pytest.mark.parametrize("in_a_fit", [True, False])
+def test_units_are_dropped_as_the_module_does(training, in_a_fit):
+    """Without a fit's generator masks come from torch's global one, with it from slices of a pool."""
+    module, X = ensemble(hidden_sizes=(16, 8), dropout=0.3)
+    module.train(training)
+    criterion, codes = criterion_of(None, 2, np.ones(2)), torch.arange(150).view(3, 50) % 2
+
+    def seeded():
+        torch.manual_seed(1)
+        module.dropout.generator = torch.Generator().manual_seed(1) if in_a_fit else None
+        module.dropout.pool = None
+
+    seeded()
+    _, loss, expected = autograds(module, criterion, X, codes, None)
+    seeded()
+    _, found = Layers.of(module).backpropagate(criterion, X, codes, None)
+    assert_close_to_rounding(found, loss)
+    assert_close_to_rounding([parameter.grad for parameter in module.parameters()], list(expected))
+
+
+def test_a_step_counts_and_is_taken_into_the_running_means_in_training_alone():
+    (ours, X), (theirs, _) = ensemble(), ensemble()
+    criterion, codes = criterion_of(None, 2, np.ones(2)), torch.zeros(3, 50, dtype=torch.long)
+    for module in (ours, theirs):
+        module.track()
+        with torch.no_grad():
+            module.output.bias += 1.0
+    Layers.of(ours).backpropagate(criterion, X, codes, None)
+    theirs(X)
+    assert int(ours.n_steps) == int(theirs.n_steps) == 2
+    for name in ("mean_weight", "mean_bias"):
+        means = [[getattr(layer, name) for layer in module.layers()] for module in (ours, theirs)]
+        assert_close_to_rounding(*means)
+    assert not torch.equal(ours.output.mean_bias, ours.output.bias)
+    ours.eval()
+    Layers.of(ours).backpropagate(criterion, X, codes, None)
+    assert int(ours.n_steps) == 2
 
 
 def nothing(*args):
@@ -88,15 +137,14 @@ def nothing(*args):
 
 SPECIAL = {
     "a frozen parameter": lambda module: module.hidden[0].bias.requires_grad_(False),
-    "a shared layer": lambda module: setattr(module.hidden, "2", module.hidden[0]),
-    "no bias": lambda module: setattr(module.hidden[0], "bias", None),
-    "another activation": lambda module: setattr(module.hidden, "1", nn.Tanh()),
-    "a layer without dropout": lambda module: module.hidden.insert(2, nn.Dropout(0.1)),
-    "another layer": lambda module: module.hidden.append(nn.BatchNorm1d(4)),
+    "a shared layer": lambda module: setattr(module.hidden, "0", module.output),
     "a parametrization": lambda module: parametrizations.weight_norm(module.hidden[0]),
+    "half precision": lambda module: module.half(),
     "a forward of its own": lambda module: setattr(module, "forward", module.forward),
-    "a forward hook": lambda module: module.hidden[1].register_forward_hook(nothing),
+    "a forward hook": lambda module: module.first[1].register_forward_hook(nothing),
     "a forward hook before": lambda module: module.register_forward_pre_hook(nothing),
+    "a hook on the encoder": lambda module: module.encoder.register_forward_hook(nothing),
+    "a hook on the masks": lambda module: module.dropout.register_forward_hook(nothing),
     "a backward hook": lambda module: module.output.register_full_backward_hook(nothing),
     "a backward hook before": lambda module: module.hidden.register_full_backward_pre_hook(nothing),
     "a parameter's hook": lambda module: module.output.weight.register_hook(nothing),
@@ -106,23 +154,34 @@ SPECIAL = {
 
 @pytest.mark.parametrize("change", SPECIAL.values(), ids=SPECIAL)
 def test_a_module_with_more_to_it_is_left_to_torch(change):
-    module = MLP(4, hidden_sizes=(4, 4))
+    module, _ = ensemble()
     assert Layers.of(module) is not None
     change(module)
     assert Layers.of(module) is None
 
 
-ALL_DROPPED = MLP(4, dropout=0.5)
-ALL_DROPPED.hidden[2].p = 1.0
+OTHERS = {
+    "another layer": lambda module: module.hidden.append(nn.BatchNorm1d(4)),
+    "another kind of layer": lambda module: setattr(module, "output", nn.Linear(4, 1)),
+    "another dropout": lambda module: setattr(module, "dropout", nn.Dropout(0.1)),
+    "a parameter of the encoder": lambda module: setattr(module.encoder, "own", nn.Parameter(torch.zeros(1))),
+}
 
 
-@pytest.mark.parametrize("module", [ALL_DROPPED, MLP(4, activation=nn.Tanh), nn.Linear(4, 1), Mine(4)])
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_a_part_that_was_replaced_is_left_to_torch(change):
+    module, _ = ensemble()
+    change(module)
+    assert Layers.of(module) is None
+
+
+@pytest.mark.parametrize("module", [MLP(4), nn.Linear(4, 1), Mine(4)])
 def test_another_module_is_left_to_torch(module):
     assert Layers.of(module) is None
 
 
 def test_torchs_contexts_are_heeded():
-    module = MLP(4)
+    module, _ = ensemble()
     with torch.autocast("cpu"):
         assert Layers.of(module) is None
     with torch.autograd.set_detect_anomaly(True):
@@ -143,33 +202,35 @@ def backpropagated(monkeypatch):
 
 
 class Freezing(Callback):
-    """Freezes the first layer before the batch of that number, and thaws it before the next."""
+    """Freezes the first layers before the batch of that number, and thaws them before the next."""
 
     def __init__(self, at):
         self.at = at
 
     def on_batch_begin(self, net, training=None, **kwargs):
-        layer = net.module_.hidden[0]
+        layers = net.module_.first
         if training:
             self.count = getattr(self, "count", -1) + 1
-            layer.requires_grad_(self.count != self.at)
-            self.before = layer.weight.detach().clone()
+            layers.requires_grad_(self.count != self.at)
+            self.before = layers[0].weight.detach().clone()
 
     def on_batch_end(self, net, training=None, **kwargs):
         if training:
-            assert torch.equal(self.before, net.module_.hidden[0].weight) == (self.count == self.at)
+            assert torch.equal(self.before, net.module_.first[0].weight) == (self.count == self.at)
 
 
 def test_a_callback_may_change_the_module_between_batches(data, backpropagated):
-    ImbalancedNetClassifier(MLP, max_epochs=1, batch_size=100, callbacks=[Freezing(1)], random_state=0).fit(*data)
+    ImbalancedNetClassifier(
+        max_epochs=1, epoch_size=300, batch_size=100, callbacks=[Freezing(1)], random_state=0, early_stopping=False
+    ).fit(*data)
     assert len(backpropagated) == 2
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"sampling": "weighted"}, {"class_weight": "balanced", "early_stopping": True}])
-def test_the_default_module_is_trained_by_its_layers(data, backpropagated, kwargs):
+@pytest.mark.parametrize("kwargs", [{}, {"sampling": "weighted"}, {"class_weight": "balanced", "criterion": "focal"}])
+def test_the_default_net_is_trained_by_its_layers(data, backpropagated, kwargs):
     X, y = data
-    settings = {"max_epochs": 3, "random_state": 0, "module__hidden_sizes": (16, 8), **kwargs}
-    ours = ImbalancedNetClassifier(MLP, **settings).fit(X, y)
+    settings = {"max_epochs": 2, "random_state": 0, "module__hidden_sizes": (16, 8), **kwargs}
+    ours = ImbalancedNetClassifier(**settings).fit(X, y)
     count = len(backpropagated)
     assert count >= 9
     theirs = ImbalancedNetClassifier(Mine, **settings).fit(X, y)
@@ -183,13 +244,6 @@ def test_the_default_module_is_trained_by_its_layers(data, backpropagated, kwarg
 def test_a_hook_on_the_criterion_is_called(part):
     criterion, calls = criterion_of(nn.CrossEntropyLoss, 2, np.ones(2)), []
     criterion.get_submodule(part).register_forward_hook(lambda *args: calls.append(part))
-    layers = Layers.of(MLP(4, 2))
-    layers.backpropagate(criterion, torch.zeros(3, 4), torch.tensor([0, 1, 0]), None)
+    module, X = ensemble(n_outputs=2)
+    Layers.of(module).backpropagate(criterion, X, torch.zeros(3, 50, dtype=torch.long), None)
     assert calls == [part]
-
-
-def test_a_deep_net_needs_room_for_its_units_and_one_gradient():
-    layers = Layers.of(MLP(4, hidden_sizes=[8, 4, 8, 8, 2, 8]))
-    with torch.no_grad():
-        layers.logits(torch.zeros(5, 4))
-    assert len({part.untyped_storage().data_ptr() for part in layers.units + layers.gradients}) == 7

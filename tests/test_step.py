@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from imbalanced_torch._fast.mlp import Layers
 from skorch.callbacks import Callback, EpochScoring, GradientNormClipping, LRScheduler
 from tolerances import assert_close_to_rounding
 from torch import nn
 from torch.utils.data import DataLoader
 
-from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier
-from imbalanced_torch._fast import mlp
+from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier, MLPEnsemble
+from imbalanced_torch._fast import layers as fast_layers
+from imbalanced_torch._fast.layers import Layers
 from imbalanced_torch._net import skorch_net
 from imbalanced_torch._net.callbacks import BatchMean
 from imbalanced_torch._remedies.row_streams import Draws, RowsByClass
@@ -76,7 +76,7 @@ OPTIMIZERS = {
 }
 
 
-class Mine(MLP):
+class Mine(MLPEnsemble):
     """A module of the user's own, for which torch builds its graph."""
 
 
@@ -90,7 +90,9 @@ def fitted_both_ways(data, optimizer, module=None, listeners=()):
     nets = []
     for classifier in (ImbalancedNetClassifier, OrdinaryClassifier):
         callbacks = [made.get(kind, kind)() for kind in listeners]
-        kwargs = {"class_weight": "balanced", "module__dropout": 0.2, "max_epochs": 4, "random_state": 0}
+        kwargs = {"class_weight": "balanced", "module__dropout": 0.2, "max_epochs": 4, "random_state": 0, "lr": 1e-3}
+        if module is not MLP:
+            kwargs |= {"module__hidden_sizes": (16, 8), "module__dtype": torch.float64}
         net = classifier(module, **kwargs, **OPTIMIZERS[optimizer], callbacks=callbacks, early_stopping=True)
         nets.append(net.fit(X, y, sample_weight=np.linspace(0.5, 2, 300)))
     return nets
@@ -104,7 +106,7 @@ def assert_trained_alike(ours, theirs):
 
 
 @pytest.mark.parametrize("listeners", [[], [Log], [GradientNormClipping], [EpochScoring], [LRScheduler]], ids=str)
-@pytest.mark.parametrize("module", [None, Mine])
+@pytest.mark.parametrize("module", [None, MLP, Mine])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_it_trains_as_skorch_does(data, taken, optimizer, module, listeners):
     ours, theirs = fitted_both_ways(data, optimizer, module, listeners)
@@ -148,28 +150,28 @@ def dropping_the_row_weights(criterion, logits, codes, sample_weight=None):
     return WITH_GRADIENT(criterion, logits, codes)
 
 
-def without_the_scale_of_dropout(layers, X):
+def without_the_scale_of_dropout(layers, inputs):
     """Units are dropped, and the gradient goes back as if the others had not been scaled by 1 / (1 - p)."""
-    layers.shares_dropped = [0.2] * len(layers.biases[1:])
-    logits = LOGITS(layers, X)
-    layers.shares_dropped = [0.0] * len(layers.biases[1:])
+    layers.module.dropout.p = 0.2
+    logits = FORWARD(layers, inputs)
+    layers.module.dropout.p = 0.0
     return logits
 
 
 def forgetting_a_bias(layers, logits_and_loss):
-    layers.biases[0].grad.zero_()
+    layers.first[0].bias.grad.zero_()
     return logits_and_loss
 
 
-WITH_GRADIENT, LOGITS, BACKPROPAGATE = mlp.loss_and_gradient, Layers.logits, Layers.backpropagate
+WITH_GRADIENT, FORWARD, BACKPROPAGATE = fast_layers.loss_and_gradient, Layers._forward, Layers.backpropagate
 #: What may go wrong on the way of the layers, which skorch's loop does not go.
 MISTAKES = {
-    "a row is missing": (mlp, "loss_and_gradient", after(WITH_GRADIENT, forgetting_a_row)),
-    "the mean is of a row less": (mlp, "loss_and_gradient", after(WITH_GRADIENT, of_one_row_less)),
-    "a millionth is lost": (mlp, "loss_and_gradient", after(WITH_GRADIENT, losing_a_millionth)),
-    "class weights are dropped": (mlp, "loss_and_gradient", dropping_the_class_weights),
-    "row weights are dropped": (mlp, "loss_and_gradient", dropping_the_row_weights),
-    "dropout is not scaled": (Layers, "logits", without_the_scale_of_dropout),
+    "a row is missing": (fast_layers, "loss_and_gradient", after(WITH_GRADIENT, forgetting_a_row)),
+    "the mean is of a row less": (fast_layers, "loss_and_gradient", after(WITH_GRADIENT, of_one_row_less)),
+    "a millionth is lost": (fast_layers, "loss_and_gradient", after(WITH_GRADIENT, losing_a_millionth)),
+    "class weights are dropped": (fast_layers, "loss_and_gradient", dropping_the_class_weights),
+    "row weights are dropped": (fast_layers, "loss_and_gradient", dropping_the_row_weights),
+    "dropout is not scaled": (Layers, "_forward", without_the_scale_of_dropout),
     "a bias does not learn": (Layers, "backpropagate", after(BACKPROPAGATE, forgetting_a_bias)),
 }
 
@@ -217,11 +219,12 @@ def test_an_optimizer_that_needs_skorchs_step_gets_it(data, taken, needs):
 )
 def test_a_loader_of_the_users_gets_the_fast_step_too(data, taken, setting):
     ours, theirs = (
-        c(max_epochs=2, random_state=0, **setting).fit(*data) for c in (ImbalancedNetClassifier, OrdinaryClassifier)
+        c(MLP, max_epochs=2, random_state=0, **setting).fit(*data)
+        for c in (ImbalancedNetClassifier, OrdinaryClassifier)
     )
     assert taken["epochs"] == 2
     assert_trained_alike(ours, theirs)
-    assert ours.net_.fast_path_ == "layer by layer"
+    assert ours.net_.fast_path_ == "autograd: the module is MLP, not MLPEnsemble"
     assert theirs.net_.fast_path_ == "skorch's train_step: Ordinary overrides train_step"
 
 
@@ -241,7 +244,8 @@ def test_a_method_that_is_overridden_is_called(data, taken, method, fast):
 
     derived = type("Derived", (ImbalancedNet,), {method: override})
     classifier = type("Classifier", (ImbalancedNetClassifier,), {"net_class": derived})
-    classifier(max_epochs=1, random_state=0).fit(*data)
+    fitted = classifier(max_epochs=1, random_state=0).fit(*data)
+    assert fitted.net_.fast_path_ == "layer by layer" or not fast
     assert len(called) >= (1 if method == "run_single_epoch" else 5)  # batches
     assert taken["epochs"] == fast
 

@@ -184,13 +184,27 @@ class Members:
         held_out: Any = self.held_out
         if held_out.shared:
             return self.module.averaged(logits)
-        nets = logits.view(2, self.module.n_members, *logits.shape[1:])
-        pairs = average(nets, self.module.blend.log().to(nets.dtype).view(2, 1, 1, 1))
+        pairs = self._pairs(logits)
         there = held_out.weights > 0
         places = torch.from_numpy(np.searchsorted(self.seen, held_out.positions[there].numpy()))
         ordered = pairs.new_empty(len(self.seen), logits.shape[-1])
         ordered[places.to(pairs.device)] = pairs[there.to(pairs.device)]
         return ordered
+
+    def one_row_each(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits of members, shape (n_members n, n_outputs), for scorers, which know rows alone.
+
+        Parameters
+        ----------
+        logits : tensor of shape (2 n_members, n, n_outputs)
+            Of rows of each member's own.
+        """
+        return self._pairs(logits.detach()).flatten(0, 1)
+
+    def _pairs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each member, shape (n_members, n, n_outputs): the average of its two nets."""
+        nets = logits.view(2, self.module.n_members, *logits.shape[1:])
+        return average(nets, self.module.blend.log().to(nets.dtype).view(2, 1, 1, 1))
 
     def by_net(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Return log probabilities of the two kinds of nets, shape (2, members, n, K), or (2, 1, n, K) if shared."""
@@ -223,8 +237,8 @@ class Members:
         folds, module, rows = self.folds, self.module, self.rows
         assert folds is not None
         module.eval()
+        found = np.empty((len(rows), self.n_classes), dtype=np.float32)
         every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
-        found = np.empty((len(folds), self.n_classes), dtype=np.float32)
         parts = (torch.split(part, _AT_ONCE, dim=1) for part in (every.positions, every.weights > 0))
         for positions, there in zip(*parts, strict=True):
             logits = module(self.encoded.take(positions))

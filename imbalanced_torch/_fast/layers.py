@@ -11,10 +11,14 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 
-from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
+from imbalanced_torch._ensemble.ensemble import BatchedLinear, MaskPool, MLPEnsemble
 from imbalanced_torch._ensemble.members import one_after_the_other
 from imbalanced_torch._fast.hooks import call_is_hooked, every_call_is_hooked, gradient_is_hooked
 from imbalanced_torch._losses.weighted import WeightedCriterion, weighted_mean
+
+#: What an ensemble is made of; anything else has a forward that these layers do not know.
+_PARTS = (MLPEnsemble, ColumnEncoder, nn.ModuleList, BatchedLinear, MaskPool)
 
 
 class Layers:
@@ -41,8 +45,10 @@ class Layers:
         if type(module) is not MLPEnsemble:
             return f"the module is {type(module).__name__}, not MLPEnsemble"
         parts = list(module.modules())
+        if any(type(part) not in _PARTS for part in parts):
+            return "a part of the module is not its own"
         parameters = list(module.parameters())
-        if len(parameters) < 2 * len(module.layers()) or not all(p.requires_grad for p in parameters):
+        if len(parameters) != 2 * len(module.layers()) or not all(p.requires_grad for p in parameters):
             return "some parameters are shared or frozen"
         if parameters[0].dtype.itemsize < 4:  # logits of half precision become single on their way
             return "the module has half precision"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, PassthroughScoring, PrintLog
@@ -121,7 +122,8 @@ class CodesOf:
     extractor: Callable[[Any], Any]
 
     def __call__(self, target: Any) -> Any:
-        return self.extractor(codes_and_weights(target)[0])
+        codes = codes_and_weights(target)[0]
+        return self.extractor(codes.flatten() if isinstance(codes, torch.Tensor) else codes)
 
 
 @dataclass

@@ -262,7 +262,9 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
                 self.history.record_batch(f"{prefix}_loss", loss.item())
             else:  # read once an epoch, so that a GPU need not wait at each batch
                 losses.append(loss.detach())
-            self.history.record_batch(f"{prefix}_batch_size", _size_of(batch))
+            self.history.record_batch(f"{prefix}_batch_size", _size_of(batch, self.members_ is not None))
+            if at_once and training and self.members_ is not None:
+                step = {**step, "y_pred": self.members_.one_row_each(step["y_pred"])}
             end(batch=batch, training=training, **step)
             count += 1
             del batch, step, loss  # their memory serves the next batch, while it is in the cache
@@ -461,6 +463,9 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
         return np.concatenate([to_numpy(part.argmax(dim=1)) for part in scores])
 
 
-def _size_of(batch: Any) -> int:
+def _size_of(batch: Any, side_by_side: bool) -> int:
+    """Return the rows of a batch; of each member, where they have rows of their own."""
     X = batch[0] if isinstance(batch, tuple | list) else batch
+    if side_by_side:
+        return int(X.shape[1])
     return len(X) if isinstance(X, torch.Tensor) else get_len(X)
