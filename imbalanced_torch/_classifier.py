@@ -120,8 +120,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         always: each member holds out a fold, and all of them train on all rows.
     validation_fraction : float in (0, 1), default=0.1
         Share of each class that is held out when stopping early.
-    n_iter_no_change : int, default=10
-        Epochs without improvement before stopping.
+    n_iter_no_change : int, default=None
+        Epochs without improvement before stopping. None is 10, and 5 for an ensemble, which besides waits for .3 of the
+        epochs before the best one.
     tol : float, default=1e-4
         What counts as improvement of a plain net, in nats per row.
     train_split : callable, default=None
@@ -133,8 +134,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Whether `fit` goes on from the last one for `max_epochs` more.
     dtype : "auto", None, torch or numpy dtype, default="auto"
         What values and the module become. "auto": float64 stays (float32 on CUDA and MPS), float32 stays, float16
-        becomes float32, ints and bools become float64. None passes arrays through as they are, such as ints for
-        embeddings.
+        becomes float32, ints and bools become float64; weights of an ensemble are float32 unless float64 is asked for.
+        None passes arrays through as they are, such as ints for embeddings.
     device : str or torch.device, default="cpu"
         Where the module is.
     random_state : int, RandomState instance or None, default=None
@@ -142,7 +143,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         with the same versions and number of torch threads, and elsewhere to rounding. torch's global random state stays
         as it was. None takes the seed from numpy's global generator.
     verbose : int, default=0
-        1 prints a line for each epoch.
+        1 prints what was chosen where it was left open, and a line for each epoch.
     **kwargs
         Parameters of the net's parts, as in skorch: those under Other Parameters, and any of a `net_class` of your own.
 
@@ -171,10 +172,18 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     n_iter_ : int
         Epochs trained.
     best_epoch_ : int
-        The epoch, from 1, whose weights the net has.
+        The epoch, from 1, whose weights the net has; of an ensemble the later one of its two kinds of nets, and 0 where
+        the class prior before any training is not beaten.
     oof_proba_ : array of shape (n, K)
         Probabilities of the rows of X by the members that have not seen them, at `class_prior_` whatever the remedy.
         Only where the members of an ensemble hold out folds.
+    oof_log_loss_ : float
+        The log loss of these, weighted as the rows are.
+    settings_ : dict
+        What the fit was trained with, where that was left open too.
+    columns_ : Columns
+        Names, kinds ("number", "boolean", "category") and levels of the columns, where X is a table and the net encodes
+        it.
     n_features_in_ : int
         Columns of X, where X is an array, a table or a CSR matrix.
     feature_names_in_ : array of shape (n_features_in_,)

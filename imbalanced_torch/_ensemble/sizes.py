@@ -10,6 +10,8 @@ from dataclasses import dataclass
 _MOST_WORK, _FEWEST_STEPS = 2e12, 100
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
+#: Steps of so few rows that they are one batch.
+_ONE_BATCH_STEPS = 400
 #: Rows up to which sizes are those of small tables.
 _SMALL = 8000
 
@@ -64,7 +66,8 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     n_members = int(min(8 if doublings < 1 else 4, max(2, _MOST_WEIGHTS // weights)))
     batch_size = 128 * 2 ** min(3, int(doublings / 2.3))
     work = 3 * n_members * batch_size * weights
-    n_steps = max(_FEWEST_STEPS, min(1000 * min(3.0, 2 ** (doublings / 2)), _MOST_WORK / work))
+    most_steps = _ONE_BATCH_STEPS if one_batch else 1000 * min(3.0, 2 ** (doublings / 2))
+    n_steps = max(_FEWEST_STEPS, min(most_steps, _MOST_WORK / work))
     steps = min(50, max(20, n_rows // 1600))
     return Sizes(
         n_members=n_members,
