@@ -309,9 +309,10 @@ def test_the_learning_rate_rises_and_a_users_rate_stays(data):
     assert rates(lr=0.01) == [0.01] * 4
 
 
-def test_a_learning_rate_schedule_of_the_users_is_followed(data):
-    fitted = net(max_epochs=4, lr=0.01, n_iter_no_change=99, callbacks=[LRScheduler("StepLR", step_size=1)]).fit(*data)
-    assert fitted.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-6)
+@pytest.mark.parametrize(("lr", "last"), [(0.01, 1e-6), (None, 2e-7)])
+def test_a_learning_rate_schedule_of_the_users_is_followed(data, lr, last):
+    fitted = net(max_epochs=4, lr=lr, n_iter_no_change=99, callbacks=[LRScheduler("StepLR", step_size=1)]).fit(*data)
+    assert fitted.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(last)
 
 
 @pytest.mark.parametrize("dtype", ["auto", torch.float32, np.float64])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from imbalanced_torch._ensemble.members import blended
 
@@ -119,7 +119,10 @@ def _parts(module: Any, kind: int, *names: str) -> list[torch.Tensor]:
 
 
 class RisingRate(Callback):
-    """Let the learning rate rise: over the first 20 steps to 2e-3, then linearly to 8e-3 at step 500."""
+    """Let the learning rate rise: over the first 20 steps to 2e-3, then linearly to 8e-3 at step 500.
+
+    Where the user brings a scheduler, that alone sets it.
+    """
 
     def __init__(self, warm_up: int = 20, first: float = 2e-3, last: float = 8e-3, until: int = 500) -> None:
         self.warm_up = warm_up
@@ -128,6 +131,8 @@ class RisingRate(Callback):
         self.until = until
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        if any(isinstance(callback, LRScheduler) for _, callback in net.callbacks_):
+            return
         step = int(net.module_.n_steps)
         rate = self.first + (self.last - self.first) * min(1.0, step / self.until)
         for group in net.optimizer_.param_groups:
