@@ -94,6 +94,18 @@ def test_evaluation_takes_the_running_means_of_the_weights_once_there_are_some()
     assert module.train()(rows()).std() > 0
 
 
+def test_a_state_dict_says_whether_there_are_running_means():
+    trained, loaded = MLPEnsemble(3, n_members=2, seed=0), MLPEnsemble(3, n_members=2, seed=1)
+    for _ in range(3):
+        trained(trained.encode(rows(10)).view(2, 5, -1))
+        with torch.no_grad():
+            trained.output.bias += 1
+    loaded.load_state_dict(trained.state_dict())
+    assert torch.equal(loaded.eval()(rows()), trained.eval()(rows()))
+    loaded.load_state_dict(MLPEnsemble(3, n_members=2).state_dict())
+    assert not loaded.has_means
+
+
 def test_before_any_step_evaluation_takes_the_weights_as_they_are():
     module = MLPEnsemble(3, n_members=2, seed=0).eval()
     with torch.no_grad():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from tolerances import assert_close_to_rounding
 
@@ -167,6 +168,25 @@ def test_a_row_of_weight_2_is_two_rows_of_few(class_weight, early_stopping):
     weighted = net(**settings).fit(X, y, sample_weight=weights)
     repeated = net(**settings).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     assert_close_to_rounding(weighted.predict_proba(X), repeated.predict_proba(X))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_few_rows_are_one_batch_in_which_a_members_fold_weighs_nothing(weighted):
+    class Sees(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            if training:
+                self.batch, self.folds = batch, net.members_.folds
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), np.arange(40) % 3 == 0
+    own = np.linspace(1, 2, 40) if weighted else np.ones(40)
+    fitted = net(callbacks=[Sees()]).fit(X, y, sample_weight=own if weighted else None)
+    seen = dict(fitted.net_.callbacks_)["Sees"]
+    rows, (codes, weights) = seen.batch
+    assert rows.shape[:2] == (8, 40)
+    np.testing.assert_array_equal(codes, np.tile(y, (8, 1)))
+    expected = own * (seen.folds != np.arange(8)[:, None])
+    np.testing.assert_allclose(weights, expected / expected.mean(axis=1, keepdims=True) * own.mean(), rtol=1e-6)
 
 
 def test_a_row_of_weight_0_is_no_row(data):

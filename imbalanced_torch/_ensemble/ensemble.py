@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -122,6 +123,7 @@ class MLPEnsemble(nn.Module):
         #: Weights of the two nets of a member in its probability.
         self.register_buffer("blend", torch.tensor([share, 1 - share], dtype=dtype))
         self.register_buffer("n_steps", torch.tensor(0))
+        self.has_means = False  # whether there were steps: known without a look at the device, and to exports
 
     blend: torch.Tensor
     n_steps: torch.Tensor
@@ -216,7 +218,7 @@ class MLPEnsemble(nn.Module):
         tensor of shape (2 n_members, n, n_outputs)
             The first nets' logits, then the second nets'.
         """
-        use_mean = not self.training and bool(self.n_steps)
+        use_mean = not self.training and self.has_means
         masks = self._masks(inputs[0])
         logits = []
         for kind, (first, part) in enumerate(zip(self.first, inputs, strict=True)):
@@ -268,6 +270,11 @@ class MLPEnsemble(nn.Module):
             layer.mean_weight.lerp_(layer.weight, 1 - memory)
             layer.mean_bias.lerp_(layer.bias, 1 - memory)
         self.n_steps += counts
+        self.has_means = self.has_means or counts
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.has_means = bool(self.n_steps)
 
 
 def average(logits: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,11 @@ class MemberBatches:
     """Batches of rows of each member's own, side by side."""
 
     members: Members
-    planned: Iterable[torch.Tensor]
+    planned: Any  # a BatchSampler of tensors
 
     def __iter__(self) -> Iterator[Any]:
+        if self.members.one_batch:  # of all rows, whichever are planned
+            return iter([self.members.all_rows] * len(self.planned))
         return map(self.members.batch, self.planned)
 
 
@@ -135,21 +138,20 @@ class Members:
 
     # Training
 
-    def batches(self, planned: Iterable[torch.Tensor]) -> MemberBatches:
+    def batches(self, planned: Any) -> MemberBatches:
         """Return the batches at positions of shape (members, n); each iteration is one epoch."""
         return MemberBatches(self, planned)
 
     def batch(self, positions: torch.Tensor) -> Any:
         """Return encoded rows of shape (members, n, n_encoded), and their targets."""
-        if self.one_batch:
-            return self._one_batch()
         target: Any = self.codes[positions.long()].long()
         if self.weights is not None:
             target = (target, self.weights[positions.long()])
         return self.encoded.take(positions), target
 
-    def _one_batch(self) -> Any:
-        """Return all rows for each member; those that it holds out weigh nothing."""
+    @cached_property
+    def all_rows(self) -> Any:
+        """All rows for each member; those that it holds out weigh nothing."""
         n, n_members = len(self.rows), self.module.n_members
         X = self.encoded.take(torch.arange(n)).expand(n_members, -1, -1)
         weights = torch.ones(n, device=self.device) if self.weights is None else self.weights

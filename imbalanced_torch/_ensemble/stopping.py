@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from imbalanced_torch._ensemble.members import blended
 
@@ -121,7 +121,8 @@ def _parts(module: Any, kind: int, *names: str) -> list[torch.Tensor]:
 class RisingRate(Callback):
     """Let the learning rate rise, and at the end of a long training fall.
 
-    Over the first 20 steps it comes to 2e-3, then it rises linearly to 8e-3 at step 500.
+    Over the first 20 steps it comes to 2e-3, then it rises linearly to 8e-3 at step 500. Where the user brings a
+    scheduler, that alone sets it.
 
     Parameters
     ----------
@@ -142,6 +143,8 @@ class RisingRate(Callback):
         self.epochs_before_ = len(net.history)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        if any(isinstance(callback, LRScheduler) for _, callback in net.callbacks_):
+            return
         step, epoch = int(net.module_.n_steps), len(net.history) - 1 - self.epochs_before_
         rate = self.first + (self.last - self.first) * min(1.0, step / self.until)
         rate *= 0.5 if step < self.warm_up / 2 else 1.0
