@@ -169,11 +169,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Losses of each epoch, and under a schedule `remedy_strength`, 0 to 1. With rows held out: `valid_loss`
         (weighted), `valid_log_loss` and `valid_log_loss_corrected` (of probabilities, the net's own and
         prior-corrected).
-    n_iter_ : int
-        Epochs trained.
-    best_epoch_ : int
-        The epoch, from 1, whose weights the net has; of an ensemble the later one of its two kinds of nets, and 0 where
-        the class prior before any training is not beaten.
+    n_iter_, best_epoch_ : int
+        Epochs trained, and the one, from 1, whose weights the net has; of an ensemble the later one of its two kinds of
+        nets, 0 where the class prior is not beaten.
     oof_proba_ : array of shape (n, K)
         Probabilities of the rows of X by the members that have not seen them, at `class_prior_` whatever the remedy.
         Only where the members of an ensemble hold out folds.
@@ -182,12 +180,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     settings_ : dict
         What the fit was trained with, where that was left open too.
     columns_ : Columns
-        Names, kinds ("number", "boolean", "category") and levels of the columns, where X is a table and the net encodes
-        it.
-    n_features_in_ : int
-        Columns of X, where X is an array, a table or a CSR matrix.
-    feature_names_in_ : array of shape (n_features_in_,)
-        Where X has string column names.
+        Names, kinds and levels of the columns of a table that the net encodes.
+    n_features_in_, feature_names_in_ : int, array of shape (n_features_in_,)
+        Columns of X, where X is an array, a table or a CSR matrix, and their names, where these are strings.
     row_shape_ : tuple, dict of tuples or None
         Shape of a row.
 
@@ -205,10 +200,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Arguments of torch.compile, and whether the module goes through it.
     iterator_train, iterator_valid : type
         Classes of loaders in place of torch's DataLoader.
-    torch_load_kwargs : dict
-        Arguments of torch.load in `load_params`.
-    use_caching : bool or "auto"
-        Whether scoring callbacks share one prediction.
+    torch_load_kwargs, use_caching : dict, bool or "auto"
+        Arguments of torch.load in `load_params`; whether scoring callbacks share one prediction.
 
     Notes
     -----
