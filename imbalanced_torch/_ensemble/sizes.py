@@ -8,6 +8,8 @@ from dataclasses import dataclass
 #: Multiplications of inputs with weights, forward and back, that a fit may take at most, and steps that it may take
 #: whatever they cost.
 _MOST_WORK, _FEWEST_STEPS = 2e12, 100
+#: What is spent on a table of more rows than the small ones, times as much as its steps are more.
+_WORK = 8.4e10
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
 #: Steps of so few rows that they are one batch.
@@ -66,7 +68,10 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     n_members = int(min(8 if doublings < 1 else 4, max(2, _MOST_WEIGHTS // weights)))
     batch_size = 128 * 2 ** min(3, int(doublings / 2.3))
     work = 3 * n_members * batch_size * weights
-    most_steps = _ONE_BATCH_STEPS if one_batch else 1000 * min(3.0, 2 ** (doublings / 2))
+    longer = min(3.0, 2 ** (doublings / 2))
+    most_steps = _ONE_BATCH_STEPS if one_batch else 1000 * longer
+    if doublings > 0:  # where inputs are few, steps cost little, and a large table has much to learn
+        most_steps = max(most_steps, min(4 * most_steps, _WORK * longer / work))
     n_steps = max(_FEWEST_STEPS, min(most_steps, _MOST_WORK / work))
     steps = min(50, max(20, n_rows // 1600))
     return Sizes(
@@ -76,5 +81,5 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
         batch_size=batch_size,
         steps=steps,
         max_epochs=math.ceil(n_steps / steps),
-        falls_from=0.3 if doublings >= 1 else 1.0,
+        falls_from=0.3 if doublings > 0 else 1.0,
     )
