@@ -345,7 +345,9 @@ def test_several_labels_a_row_go_through_multi_output_classifier(data):
     """Multi-label data are as many problems of two classes, each with its own weights, sampler and priors."""
     X, y = data
     labels = np.c_[y, X[:, 0] > 1]
-    several = MultiOutputClassifier(net(class_weight="balanced", sampling="over", max_epochs=20)).fit(X, labels)
+    several = MultiOutputClassifier(
+        net(class_weight="balanced", sampling="over", max_epochs=20, early_stopping=False)
+    ).fit(X, labels)
     assert several.predict(X).shape == (300, 2)
     for label, one in zip(labels.T, several.estimators_, strict=True):
         assert one.class_prior_[1] == pytest.approx(label.mean())
@@ -357,7 +359,7 @@ def test_soft_targets_are_rows_of_both_classes_with_sample_weights(data):
     X, _ = data
     soft = 1 / (1 + np.exp(-X[:, 0] - 1))
     both, labels = np.r_[X, X], np.repeat([1, 0], 300)
-    fitted = net(module=torch.nn.Linear, max_epochs=200, batch_size=-1, lr=0.05)
+    fitted = net(module=torch.nn.Linear, max_epochs=200, batch_size=-1, lr=0.05, early_stopping=False)
     fitted.fit(both, labels, sample_weight=np.r_[soft, 1 - soft])
     np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], soft, atol=0.02)
 
@@ -447,7 +449,7 @@ def test_a_derived_class_goes_through_a_grid_search(kind, data):
     search = GridSearchCV(kind(max_epochs=1, random_state=0), grid, cv=2, scoring="neg_log_loss").fit(*data)
     best = search.best_estimator_
     assert {name: best.get_params()[name] for name in search.best_params_} == search.best_params_
-    assert (best.module_.output.in_features,) == search.best_params_["module__hidden_sizes"]
+    assert (best.module_.output.weight.shape[1],) == search.best_params_["module__hidden_sizes"]
     assert len(set(search.cv_results_["mean_test_score"])) >= (2 if kind is Fixing else 3)
 
 
@@ -465,7 +467,7 @@ def test_a_clone_has_what_was_set_where_the_derived_class_fixes_it(data):
     assert clone(estimator).sampling == "over"
     changed = clone(estimator.set_params(sampling=None, module__hidden_sizes=(2,), lr=0.5))
     assert (changed.sampling, changed.width, changed.lr) == (None, 5, 0.5)
-    assert changed.fit(*data).module_.output.in_features == 2
+    assert changed.fit(*data).module_.output.weight.shape[1] == 2
     with config_context(enable_metadata_routing=True):
         routed = clone(Fixing().set_fit_request(sample_weight=True))
         assert routed.get_metadata_routing().fit.requests == {"sample_weight": True}
@@ -483,7 +485,7 @@ def test_a_derived_class_without_keywords_has_its_own_parameters_only(data):
     estimator = clone(Closed(3, "balanced").fit(*data))
     assert estimator.get_params() == {"width": 3, "class_weight": "balanced"}
     assert repr(estimator) == "Closed(class_weight='balanced', width=3)"
-    assert estimator.fit(*data).module_.output.in_features == 3
+    assert estimator.fit(*data).module_.output.weight.shape[1] == 3
     for name in ("lr", "module__dropout", "sampling"):
         with pytest.raises(
             ValueError, match=f"'{name}' is not a parameter .* There are \\['class_weight', 'width'\\]."

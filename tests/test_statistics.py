@@ -117,7 +117,7 @@ def test_torchs_weighted_mean_gives_the_minority_less():
 
 def test_a_linear_net_is_logistic_regression_with_balanced_weights():
     X, y = overlapping()
-    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, solver="newton-cholesky", tol=1e-12).fit(X, y)
     np.testing.assert_allclose(net.module_.weight.detach().numpy(), exact.coef_, atol=1e-6)
     np.testing.assert_allclose(net.module_.bias.detach().numpy(), exact.intercept_, atol=1e-6)
@@ -125,7 +125,7 @@ def test_a_linear_net_is_logistic_regression_with_balanced_weights():
 
 def test_a_linear_net_in_float32_is_logistic_regression_with_balanced_weights():
     X, y = overlapping()
-    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X.astype(np.float32), y)
+    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X.astype(np.float32), y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(net.predict_proba(X.astype(np.float32)), exact.predict_proba(X), atol=1e-3)
 
@@ -134,7 +134,7 @@ def test_a_multiclass_linear_net_is_logistic_regression_with_balanced_weights():
     rng = np.random.default_rng(0)
     y = rng.choice(3, 600, p=[0.7, 0.2, 0.1])
     X = rng.normal(size=(600, 2)) + np.array([[0, 0], [1, 0], [0, 1]])[y]
-    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
     exact = LogisticRegression(class_weight="balanced", C=np.inf, solver="newton-cg", tol=1e-10).fit(X, y)
     np.testing.assert_allclose(net.predict_proba(X), exact.predict_proba(X), atol=1e-5)
 
@@ -174,7 +174,6 @@ def test_each_remedy_shifts_the_intercept_by_the_odds_of_its_effective_prior(rem
         X, y = mixture(seed)
         decay = LRScheduler(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.02, total_iters=7)
         net = ImbalancedNetClassifier(
-            MLP,
             nn.Linear,
             epoch_size=1.0,
             lr=0.05,
@@ -192,8 +191,8 @@ def test_each_remedy_shifts_the_intercept_by_the_odds_of_its_effective_prior(rem
 
 def test_logits_of_one_and_two_outputs_train_to_the_same_function(data):
     X, y = data
-    one = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced", module__out_features=1).fit(X, y)
-    two = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced", module__out_features=2).fit(X, y)
+    one = ImbalancedNetClassifier(**LBFGS, class_weight="balanced", module__out_features=1).fit(X, y)
+    two = ImbalancedNetClassifier(**LBFGS, class_weight="balanced", module__out_features=2).fit(X, y)
     np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), atol=1e-4)
 
 
@@ -213,7 +212,7 @@ def test_features_of_pure_noise_give_recall_and_false_positives_alike():
     y = (rng.random(4000) < 0.1).astype(int)
     X, X_new = rng.normal(size=(4000, 10)), rng.normal(size=(20_000, 10))
     y_new = (rng.random(20_000) < 0.1).astype(int)
-    net = ImbalancedNetClassifier(MLP, **LBFGS, class_weight="balanced").fit(X, y)
+    net = ImbalancedNetClassifier(**LBFGS, class_weight="balanced").fit(X, y)
     predicted = net.predict(X_new)
     recall, false_positives = predicted[y_new == 1].mean(), predicted[y_new == 0].mean()
     assert recall > 0.3
