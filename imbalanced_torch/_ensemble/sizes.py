@@ -9,7 +9,7 @@ from dataclasses import dataclass
 #: whatever they cost.
 _MOST_WORK, _FEWEST_STEPS = 2e12, 100
 #: What is spent on a table of more rows than the small ones, times as much as its steps are more.
-_WORK = 8.4e10
+_WORK = 1.2e11
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
 #: Steps of so few rows that they are one batch.
@@ -62,18 +62,34 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     one_batch : bool
         Whether all rows are one batch, of which none is left out at random: a row of weight 2 is then as two rows.
     """
-    doublings = max(0.0, math.log2(n_rows / _SMALL))
-    width = 64 if doublings < 3.3 else 96 if doublings < 5 else 128
-    weights = width * (sum(n_inputs) + 2 * width + 2 * n_outputs)  # of a member
-    n_members = int(min(8 if doublings < 1 else 4, max(2, _MOST_WEIGHTS // weights)))
-    batch_size = 128 * 2 ** min(3, int(doublings / 2.3))
+    if n_rows <= _SMALL:
+        return _of_a_small_table(n_inputs, n_outputs, one_batch)
+    doublings = math.log2(n_rows / _SMALL)
+    width, n_members, batch_size = 128, 4, 128 * 2 ** min(3, int(doublings / 2.3))
+    weights = _weights(width, n_inputs, n_outputs)
+    n_members = _as_many_as_fit(n_members, weights)
     work = 3 * n_members * batch_size * weights
-    longer = min(3.0, 2 ** (doublings / 2))
-    most_steps = _ONE_BATCH_STEPS if one_batch else 1000 * longer
-    if doublings > 0:  # where inputs are few, steps cost little, and a large table has much to learn
-        most_steps = max(most_steps, min(4 * most_steps, _WORK * longer / work))
-    n_steps = max(_FEWEST_STEPS, min(most_steps, _MOST_WORK / work))
+    longer = min(5.0, 2 ** (doublings / 2))
+    n_steps = 550 * longer
+    # Where inputs are few, steps cost little, and a large table has much to learn.
+    n_steps = _bounded(max(n_steps, min(4 * n_steps, _WORK * longer / work)), work)
     steps = min(50, max(20, n_rows // 1600))
+    return Sizes(
+        n_members=n_members,
+        hidden_sizes=(width, width),
+        dropout=0.1,
+        batch_size=batch_size,
+        steps=steps,
+        max_epochs=math.ceil(n_steps / steps),
+        falls_from=0.3,
+    )
+
+
+def _of_a_small_table(n_inputs: tuple[int, int], n_outputs: int, one_batch: bool) -> Sizes:
+    width, batch_size, steps = 64, 128, 20
+    weights = _weights(width, n_inputs, n_outputs)
+    n_members = _as_many_as_fit(8, weights)
+    n_steps = _bounded(_ONE_BATCH_STEPS if one_batch else 1000, 3 * n_members * batch_size * weights)
     return Sizes(
         n_members=n_members,
         hidden_sizes=(width, width),
@@ -81,5 +97,19 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
         batch_size=batch_size,
         steps=steps,
         max_epochs=math.ceil(n_steps / steps),
-        falls_from=0.3 if doublings > 0 else 1.0,
+        falls_from=1.0,
     )
+
+
+def _weights(width: int, n_inputs: tuple[int, int], n_outputs: int) -> int:
+    """Return the weights of a member: of its two nets."""
+    return width * (sum(n_inputs) + 2 * width + 2 * n_outputs)
+
+
+def _as_many_as_fit(n_members: int, weights: int) -> int:
+    return int(min(n_members, max(2, _MOST_WEIGHTS // weights)))
+
+
+def _bounded(n_steps: float, work: float) -> float:
+    """Return steps that do not take more than the most work, unless there would be hardly any."""
+    return max(_FEWEST_STEPS, min(n_steps, _MOST_WORK / work))
