@@ -41,7 +41,7 @@ def test_probabilities_are_averaged_and_not_logits(n_outputs, share):
         module.output.weight.mul_(100)  # members that disagree
         module.blend.copy_(torch.tensor([share, 1 - share]))
         encoded = module.encode(rows())
-        nets = module.logits_of_nets(encoded.expand(3, -1, -1))
+        nets = module(encoded.expand(3, -1, -1))
         proba = [torch.softmax(nets, 2) if n_outputs > 1 else torch.sigmoid(nets)][0].view(2, 3, 5, n_outputs).mean(1)
         expected = share * proba[0] + (1 - share) * proba[1]
         logits = module(rows())
@@ -220,5 +220,5 @@ def test_the_estimators_module_parameters_reach_it(data, module):
     net = ImbalancedNetClassifier(module, max_epochs=1, random_state=0)
     net.set_params(module__n_members=3, module__hidden_sizes=(5, 4), module__dropout=0.0).fit(*data)
     assert net.module_.n_members == 3
-    assert [tuple(layer.weight.shape[::2]) for layer in net.module_.layers()] == [(3, 5), (3, 5), (6, 4), (6, 1)]
+    assert [tuple(layer.weight.shape[::2]) for layer in net.module_.layers()] == [(3, 5), (3, 4), (3, 4), (6, 1)]
     assert net.module_.dropout.p == 0

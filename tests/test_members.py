@@ -214,7 +214,7 @@ def test_out_of_fold_probabilities_are_those_of_the_member_that_holds_a_row_out(
     module = fitted.module_.eval()
     with torch.no_grad():
         encoded = module.encode(torch.from_numpy(X))
-        proba = torch.sigmoid(module.logits_of_nets(encoded.expand(8, -1, -1)))[..., 0].view(2, 8, 300)
+        proba = torch.sigmoid(module(encoded.expand(8, -1, -1)))[..., 0].view(2, 8, 300)
     expected = (module.blend[:, None, None] * proba).sum(0).numpy()[folds, np.arange(300)]
     np.testing.assert_allclose(fitted.oof_proba_[:, 1], expected, atol=1e-5)
 

@@ -159,7 +159,7 @@ def without_the_scale_of_dropout(layers, inputs):
 
 
 def forgetting_a_bias(layers, logits_and_loss):
-    layers.first[0].bias.grad.zero_()
+    layers.module.first[0].bias.grad.zero_()
     return logits_and_loss
 
 

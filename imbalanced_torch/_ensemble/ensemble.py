@@ -39,7 +39,8 @@ class MLPEnsemble(nn.Module):
     n_members : int, default=8
         Members, at least two, each with a fold of its own.
     hidden_sizes : sequence of int, default=(64, 64)
-        Units of each hidden layer, at least one layer, with ReLU's between them.
+        Units of each hidden layer of the first net of a member, at least one layer; the second net has one layer of the
+        last of these sizes. ReLU's come after each.
     dropout : float in [0, 1), default=0.2
         Share of units dropped after each hidden layer in training.
     n_bins : int, default=12
@@ -110,14 +111,13 @@ class MLPEnsemble(nn.Module):
         share = 0.5 if blend is None else check_share("blend", blend, closed=True)
         self.encoder = ColumnEncoder(check_size("n_features", n_features)) if encoder is None else encoder
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        n_nets = 2 * n_members
         self.first = nn.ModuleList(
-            BatchedLinear(n_members, n_inputs, sizes[0], generator, bias=0.5, dtype=dtype)
-            for n_inputs in self.encoder.n_inputs
+            BatchedLinear(n_members, n_inputs, size, generator, bias=0.5, dtype=dtype)
+            for n_inputs, size in zip(self.encoder.n_inputs, (sizes[0], sizes[-1]), strict=True)
         )
-        self.hidden = nn.ModuleList(BatchedLinear(n_nets, a, b, generator, dtype=dtype) for a, b in pairwise(sizes))
+        self.hidden = nn.ModuleList(BatchedLinear(n_members, a, b, generator, dtype=dtype) for a, b in pairwise(sizes))
         self.output = BatchedLinear(
-            n_nets, sizes[-1], n_outputs, generator, gain=_FIRST_LOGITS / math.sqrt(2), dtype=dtype
+            2 * n_members, sizes[-1], n_outputs, generator, gain=_FIRST_LOGITS / math.sqrt(2), dtype=dtype
         )
         self.dropout = MaskPool(dropout)
         #: Weights of the two nets of a member in its probability.
@@ -132,6 +132,10 @@ class MLPEnsemble(nn.Module):
     def output_bias(self) -> nn.Parameter:
         """The bias of the logits, shape (2 n_members, 1, n_outputs): training starts it at the log odds."""
         return self.output.bias
+
+    def hidden_layers(self, kind: int) -> list[BatchedLinear]:
+        """Return the hidden layers of one kind of nets: 0 is the deep one, on plain columns, 1 that with bins."""
+        return [self.first[kind], *(self.hidden if kind == 0 else ())]  # type: ignore[list-item]
 
     def layers(self) -> list[BatchedLinear]:
         """Return all layers, the two first ones first.
@@ -219,24 +223,14 @@ class MLPEnsemble(nn.Module):
             The first nets' logits, then the second nets'.
         """
         use_mean = not self.training and self.has_means
-        masks = self._masks(inputs[0])
         logits = []
-        for kind, (first, part) in enumerate(zip(self.first, inputs, strict=True)):
+        for kind, units in enumerate(inputs):
+            for layer in self.hidden_layers(kind):
+                units = layer(units, use_mean).relu_()
+                units = units * self.dropout.mask(units) if self.training and self.dropout.p else units
             own = slice(kind * self.n_members, (kind + 1) * self.n_members)
-            units = first(part, use_mean).relu_()
-            for place, layer in enumerate([*self.hidden, self.output]):
-                units = units * masks[place][own] if masks else units
-                units = layer(units, use_mean, own)
-                units = units.relu_() if layer is not self.output else units
-            logits.append(units)
+            logits.append(self.output(units, use_mean, own))
         return torch.cat(logits)
-
-    def _masks(self, inputs: torch.Tensor) -> list[torch.Tensor]:
-        """Return what drops units of each hidden layer in training, each of shape (2 n_members, n, units)."""
-        if not (self.training and self.dropout.p):
-            return []
-        sizes = [layer.weight.shape[1] for layer in self.layers()[2:]]
-        return [self.dropout.mask(inputs.new_empty(2 * self.n_members, inputs.shape[1], size)) for size in sizes]
 
     def averaged(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits of the average of the nets' probabilities.

@@ -114,8 +114,8 @@ def _trained(module: Any, kind: int) -> list[torch.Tensor]:
 
 def _parts(module: Any, kind: int, *names: str) -> list[torch.Tensor]:
     own = slice(kind * module.n_members, (kind + 1) * module.n_members)
-    shared = [getattr(layer, name)[own] for layer in (*module.hidden, module.output) for name in names]
-    return [*(getattr(module.first[kind], name) for name in names), *shared]
+    hidden = [getattr(layer, name) for layer in module.hidden_layers(kind) for name in names]
+    return [*hidden, *(getattr(module.output, name)[own] for name in names)]
 
 
 class RisingRate(Callback):

@@ -31,13 +31,14 @@ class Layers:
 
     def __init__(self, module: MLPEnsemble) -> None:
         self.module = module
-        self.first: list[Any] = list(module.first)
-        self.later: list[Any] = [*module.hidden, module.output]
-        #: What the units of each hidden layer give, and gradients by them: room for one batch after the other.
-        self.units: list[torch.Tensor] = []
-        self.gradients: list[torch.Tensor] = []
+        self.hidden: list[list[Any]] = [module.hidden_layers(kind) for kind in range(2)]
+        #: What the units of each hidden layer give, by kind of nets, and the gradients by them: room for one batch
+        #: after the other. Those of the last layers of both kinds are side by side.
+        self.units: list[list[torch.Tensor]] = []
+        self.gradients: list[list[torch.Tensor]] = []
+        self.last_units = self.last_gradients = module.output.weight[:0]
         #: Room for the gradients of parameters.
-        self.of_parameters = [torch.empty_like(p) for layer in module.layers() for p in (layer.weight, layer.bias)]
+        self.room = {layer: [torch.empty_like(p) for p in (layer.weight, layer.bias)] for layer in module.layers()}
 
     @staticmethod
     def why_not(module: nn.Module) -> str:
@@ -71,49 +72,58 @@ class Layers:
 
         X, of shape (members, n, n_encoded), and targets of shape (members, n) are those of each member's own.
         """
-        module, n_members = self.module, self.module.n_members
+        module, output = self.module, self.module.output
         if module.training:
             module.track()
         inputs = module.encoder.expand(X)
         logits = self._forward(inputs)
         loss, gradient = loss_and_gradient(criterion, *one_after_the_other(logits, codes, sample_weight))
         gradient = gradient.view(logits.shape)
-        scale = 1 / (1 - module.dropout.p) if module.training else 1.0
-        of_parameters = self.of_parameters
-        for place, layer in reversed(list(enumerate(self.later))):
-            units = self.units[place]
-            self._set(layer, of_parameters[2 * place + 4 : 2 * place + 6], units, gradient)
-            gradient = torch.bmm(gradient, layer.weight.transpose(1, 2), out=self.gradients[place])
-            gradient.mul_(units.sign_())  # 1 where the unit was active and not dropped, else 0
-            if scale != 1:
-                gradient.mul_(scale)
-        for place, layer in enumerate(self.first):
-            own = gradient[place * n_members : (place + 1) * n_members]
-            self._set(layer, of_parameters[2 * place : 2 * place + 2], inputs[place], own)
+        self._set(output, self.last_units, gradient)
+        torch.bmm(gradient, output.weight.transpose(1, 2), out=self.last_gradients)
+        for hidden, value, units, gradients in zip(self.hidden, inputs, self.units, self.gradients, strict=True):
+            for place in reversed(range(len(hidden))):
+                self._through(units[place], gradients[place])
+                self._set(hidden[place], units[place - 1] if place else value, gradients[place])
+                if place:
+                    torch.bmm(gradients[place], hidden[place].weight.transpose(1, 2), out=gradients[place - 1])
         return logits, loss
 
-    @staticmethod
-    def _set(layer: Any, room: list[torch.Tensor], inputs: torch.Tensor, gradient: torch.Tensor) -> None:
-        layer.weight.grad = torch.bmm(inputs.transpose(1, 2), gradient, out=room[0])
-        layer.bias.grad = torch.sum(gradient, 1, keepdim=True, out=room[1])
+    def _set(self, layer: Any, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
+        of_weight, of_bias = self.room[layer]
+        layer.weight.grad = torch.bmm(inputs.transpose(1, 2), gradient, out=of_weight)
+        layer.bias.grad = torch.sum(gradient, 1, keepdim=True, out=of_bias)
+
+    def _through(self, units: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Take a gradient back through dropout and ReLU; the units are needed no more."""
+        gradient.mul_(units.sign_())  # 1 where the unit was active and not dropped, else 0
+        if self.module.training and self.module.dropout.p:
+            gradient.mul_(1 / (1 - self.module.dropout.p))
 
     def _forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        n_members, n = self.module.n_members, inputs[0].shape[1]
-        if not self.units or self.units[0].shape[1] != n:
-            sizes = [layer.weight.shape[1] for layer in self.later]
-            self.units = [inputs[0].new_empty(2 * n_members, n, size) for size in sizes]
-            self.gradients = [torch.empty_like(units) for units in self.units]
-        for place, layer in enumerate(self.first):
-            own = self.units[0][place * n_members : (place + 1) * n_members]
-            torch.baddbmm(layer.bias, inputs[place], layer.weight, out=own)
-        for place, layer in enumerate(self.later[:-1]):
-            torch.baddbmm(layer.bias, self._active(place), layer.weight, out=self.units[place + 1])
-        output = self.later[-1]
-        return torch.baddbmm(output.bias, self._active(len(self.later) - 1), output.weight)
+        dropout, drops = self.module.dropout, self.module.training and self.module.dropout.p
+        self._make_room(inputs[0])
+        for hidden, value, units in zip(self.hidden, inputs, self.units, strict=True):
+            for layer, room in zip(hidden, units, strict=True):
+                value = torch.baddbmm(layer.bias, value, layer.weight, out=room).relu_()
+                if drops:
+                    value.mul_(dropout.mask(value))
+        return torch.baddbmm(self.module.output.bias, self.last_units, self.module.output.weight)
 
-    def _active(self, place: int) -> torch.Tensor:
-        units, dropout = self.units[place].relu_(), self.module.dropout
-        return units.mul_(dropout.mask(units)) if self.module.training and dropout.p else units
+    def _make_room(self, inputs: torch.Tensor) -> None:
+        n_members, n = inputs.shape[:2]
+        if self.last_units.shape[1:2] == (n,) and len(self.last_units):
+            return
+        self.last_units = inputs.new_empty(2 * n_members, n, self.module.output.weight.shape[1])
+        self.last_gradients = torch.empty_like(self.last_units)
+        both = zip(
+            self.hidden, *(torch.split(t, n_members) for t in (self.last_units, self.last_gradients)), strict=True
+        )
+        self.units, self.gradients = [], []
+        for hidden, last, last_gradient in both:
+            rooms = [inputs.new_empty(n_members, n, layer.weight.shape[2]) for layer in hidden[:-1]]
+            self.units.append([*rooms, last])
+            self.gradients.append([*map(torch.empty_like, rooms), last_gradient])
 
 
 def loss_and_gradient(
