@@ -220,5 +220,5 @@ def test_the_estimators_module_parameters_reach_it(data, module):
     net = ImbalancedNetClassifier(module, max_epochs=1, random_state=0)
     net.set_params(module__n_members=3, module__hidden_sizes=(5, 4), module__dropout=0.0).fit(*data)
     assert net.module_.n_members == 3
-    assert [tuple(layer.weight.shape[::2]) for layer in net.module_.layers()] == [(3, 5), (3, 4), (3, 4), (6, 1)]
+    assert [tuple(layer.weight.shape[::2]) for layer in net.module_.layers()] == [(3, 4), (3, 5), (3, 4), (6, 1)]
     assert net.module_.dropout.p == 0

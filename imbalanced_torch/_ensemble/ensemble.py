@@ -23,8 +23,8 @@ _POOL = 1 << 20
 class MLPEnsemble(nn.Module):
     """An ensemble of small multi-layer perceptrons, each with its own held-out fold: the default module.
 
-    A member is a pair of nets, one on smooth values of the columns, one on these and on bins of the numbers. In
-    training each member sees rows of its own, so that in a fit each holds out its own fold of the training rows: a
+    A member is a pair of nets, a shallow one on smooth values of the columns, and a deep one on these and on bins of the
+    numbers. In training each member sees rows of its own, so that in a fit each holds out its own fold of the training rows: a
     cross-validated ensemble (Krogh and Vedelsby 1995), in which every row trains and every row has an out-of-fold
     prediction. In evaluation mode all members see all rows, with running means of their weights, as batch norm has them
     of its statistics; their probabilities are averaged, and what comes back are logits as of one net. With
@@ -39,8 +39,8 @@ class MLPEnsemble(nn.Module):
     n_members : int, default=8
         Members, at least two, each with a fold of its own.
     hidden_sizes : sequence of int, default=(64, 64)
-        Units of each hidden layer of the first net of a member, at least one layer; the second net has one layer of the
-        last of these sizes. ReLU's come after each.
+        Units of each hidden layer of the second net of a member, at least one layer; the first net has one layer, of
+        the last of these sizes. ReLU's come after each.
     dropout : float in [0, 1), default=0.2
         Share of units dropped after each hidden layer in training.
     n_bins : int, default=12
@@ -113,7 +113,7 @@ class MLPEnsemble(nn.Module):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.first = nn.ModuleList(
             BatchedLinear(n_members, n_inputs, size, generator, bias=0.5, dtype=dtype)
-            for n_inputs, size in zip(self.encoder.n_inputs, (sizes[0], sizes[-1]), strict=True)
+            for n_inputs, size in zip(self.encoder.n_inputs, (sizes[-1], sizes[0]), strict=True)
         )
         self.hidden = nn.ModuleList(BatchedLinear(n_members, a, b, generator, dtype=dtype) for a, b in pairwise(sizes))
         self.output = BatchedLinear(
@@ -134,8 +134,8 @@ class MLPEnsemble(nn.Module):
         return self.output.bias
 
     def hidden_layers(self, kind: int) -> list[BatchedLinear]:
-        """Return the hidden layers of one kind of nets: 0 is the deep one, on plain columns, 1 that with bins."""
-        return [self.first[kind], *(self.hidden if kind == 0 else ())]  # type: ignore[list-item]
+        """Return the hidden layers of one kind of nets: 0 has one, on plain columns, 1 has all, on bins too."""
+        return [self.first[kind], *(self.hidden if kind == 1 else ())]  # type: ignore[list-item]
 
     def layers(self) -> list[BatchedLinear]:
         """Return all layers, the two first ones first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 #: whatever they cost.
 _MOST_WORK, _FEWEST_STEPS = 2e12, 100
 #: What is spent on a table of more rows than the small ones, times as much as its steps are more.
-_WORK = 1.2e11
+_WORK = 1e11
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
 #: Steps of so few rows that they are one batch.
@@ -70,7 +70,7 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     n_members = _as_many_as_fit(n_members, weights)
     work = 3 * n_members * batch_size * weights
     longer = min(5.0, 2 ** (doublings / 2))
-    n_steps = 550 * longer
+    n_steps = 600 * longer
     # Where inputs are few, steps cost little, and a large table has much to learn.
     n_steps = _bounded(max(n_steps, min(4 * n_steps, _WORK * longer / work)), work)
     steps = min(50, max(20, n_rows // 1600))
@@ -103,7 +103,7 @@ def _of_a_small_table(n_inputs: tuple[int, int], n_outputs: int, one_batch: bool
 
 def _weights(width: int, n_inputs: tuple[int, int], n_outputs: int) -> int:
     """Return the weights of a member: of its two nets."""
-    return width * (sum(n_inputs) + 2 * width + 2 * n_outputs)
+    return width * (sum(n_inputs) + width + 2 * n_outputs)
 
 
 def _as_many_as_fit(n_members: int, weights: int) -> int:
