@@ -23,12 +23,13 @@ _POOL = 1 << 20
 class MLPEnsemble(nn.Module):
     """An ensemble of small multi-layer perceptrons, each with its own held-out fold: the default module.
 
-    A member is a pair of nets, a shallow one on smooth values of the columns, and a deep one on these and on bins of the
-    numbers. In training each member sees rows of its own, so that in a fit each holds out its own fold of the training rows: a
-    cross-validated ensemble (Krogh and Vedelsby 1995), in which every row trains and every row has an out-of-fold
-    prediction. In evaluation mode all members see all rows, with running means of their weights, as batch norm has them
-    of its statistics; their probabilities are averaged, and what comes back are logits as of one net. With
-    sampling="under" each member has undersamples of its own: EasyEnsemble (Liu, Wu and Zhou 2009) inside one net.
+    A member is a pair of nets, a shallow one on smooth values of the columns, and a deep one on these and on bins of
+    the numbers. In training each member sees rows of its own, so that in a fit each holds out its own fold of the
+    training rows: a cross-validated ensemble (Krogh and Vedelsby 1995), in which every row trains and every row has an
+    out-of-fold prediction. With `sampling="under"` each has its own undersamples, which is EasyEnsemble (Liu, Wu and
+    Zhou 2009) inside one net. In evaluation mode all members see all rows, with running means of their weights, as
+    batch norm has them of its statistics; their probabilities are averaged, and what comes back are logits as of one
+    net.
 
     Parameters
     ----------
