@@ -4,12 +4,11 @@ Everyone at its defaults on the same five stratified folds of public sets, one t
 so that a run goes on where the last one stopped, and rivals need not run again. Scores are of held-out rows, averaged
 over folds, then over sets.
 
-    python benchmarks/strength.py --half choose        # the sets that choices are made on
-    python benchmarks/strength.py --half confirm       # those that confirm them
-    python benchmarks/strength.py --half unnamed       # further sets, run once all is chosen
+    python benchmarks/strength.py --part choose        # the sets that choices are made on
+    python benchmarks/strength.py --part confirm       # those that confirm them, run once all is chosen
     python benchmarks/strength.py --quick              # five small sets, five rivals: two minutes
-    python benchmarks/strength.py --rivals ours --label trial --half choose     # run ours alone, under a name
-    python benchmarks/strength.py --table --label trial --half choose           # only print what the file has
+    python benchmarks/strength.py --rivals ours --label trial --part choose     # run ours alone, under a name
+    python benchmarks/strength.py --table --label trial --part choose           # only print what the file has
 """
 
 import argparse
@@ -34,7 +33,7 @@ from rivals import BALANCED, FIVE, OURS, RIVALS
 
 from imbalanced_torch import __version__
 
-#: Two halves of like sizes and kinds; sets that are cut from the same rows stand in the same half.
+#: Configurations of the default net were compared on these.
 CHOOSE = [
     "hypothyroid",
     "page-blocks0",
@@ -50,8 +49,6 @@ CHOOSE = [
     "haberman",
     "sylva",
     "kr-vs-k",
-]
-CONFIRM = [
     "shuttle-2_vs_5",
     "segment0",
     "yeast3",
@@ -66,8 +63,8 @@ CONFIRM = [
     "nursery",
     "fars",
 ]
-#: Nothing is chosen on these, and nothing is changed after they were run.
-UNNAMED = [
+#: Nothing is chosen on these, which share no rows with the others, and nothing is changed after they were run.
+CONFIRM = [
     "abalone19",
     "ada",
     "splice",
@@ -84,7 +81,7 @@ UNNAMED = [
     "lymphography",
     "hiva",
 ]
-HALVES = {"choose": CHOOSE, "confirm": CONFIRM, "all": CHOOSE + CONFIRM, "unnamed": UNNAMED}
+PARTS = {"choose": CHOOSE, "confirm": CONFIRM, "all": CHOOSE + CONFIRM}
 QUICK = ["car-good", "yeast4", "abalone9-18", "glass", "haberman"]
 QUICK_RIVALS = [OURS, "CatBoost 300", "LightGBM", "LogisticRegression", "skorch MLP"]
 
@@ -248,8 +245,8 @@ def report(results, rivals, five, reference, shown):
 def main():
     """Run what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--half", choices=HALVES, default="all")
-    parser.add_argument("--sets", nargs="*", help="instead of a half")
+    parser.add_argument("--part", choices=PARTS, default="all")
+    parser.add_argument("--sets", nargs="*", help="instead of a part")
     parser.add_argument("--rivals", nargs="*", help=f"of {', '.join(RIVALS)}, or any name that the file has")
     parser.add_argument("--folds", nargs="*", type=int, default=range(5), choices=range(5))
     parser.add_argument("--quick", action="store_true")
@@ -259,7 +256,7 @@ def main():
     parser.add_argument("--against", default="CatBoost", metavar="RIVAL")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / ".cache" / "strength.jsonl")
     arguments = parser.parse_args()
-    sets = arguments.sets or (QUICK if arguments.quick else HALVES[arguments.half])
+    sets = arguments.sets or (QUICK if arguments.quick else PARTS[arguments.part])
     rivals = arguments.rivals or (QUICK_RIVALS if arguments.quick else list(RIVALS))
     if not arguments.table:
         torch.set_num_threads(1)

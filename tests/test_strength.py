@@ -169,9 +169,9 @@ def test_a_fold_is_run_from_a_raw_table_to_scores():
     assert found["ROC AUC"] > 0.6
 
 
-def test_the_halves_share_no_set():
-    named = strength.CHOOSE + strength.CONFIRM + strength.UNNAMED
+def test_the_parts_share_no_set():
+    named = strength.CHOOSE + strength.CONFIRM
     assert len(named) == len(set(named)) == 27 + 15
-    assert strength.HALVES["all"] == strength.CHOOSE + strength.CONFIRM
-    assert set(strength.QUICK) <= set(strength.HALVES["all"])
+    assert strength.PARTS["all"] == named
+    assert set(strength.QUICK) <= set(named)
     assert {*strength.FIVE, *strength.SHOWN, *strength.QUICK_RIVALS} <= set(rivals.RIVALS)
