@@ -33,6 +33,7 @@ from imbalanced_torch._parameters.checks import advice, user_sampler_parameter
 from imbalanced_torch._parameters.constraints import warn_of_few_rows
 from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.protocol import OBJECTS
+from imbalanced_torch._parameters.sizes import check_size
 from imbalanced_torch._parameters.values import equal_values, plain
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
@@ -154,6 +155,8 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
             "as imbalanced_torch.MLP."
         )
     check_keywords("module", MLPEnsemble, given)
+    for name, least in (("n_members", 2), ("n_bins", 0)):  # rows and columns are dealt with before the module is made
+        check_size(f"module__{name}", given.get(name, least), least)
     one_batch = len(rows) <= FEW and estimator.sampling is None and estimator.epoch_size is None
     encoder = ColumnEncoder(rows.shape[1])
     encoder = (
