@@ -478,3 +478,9 @@ def test_a_lazy_table_is_to_be_collected():
 def test_wrong_numbers_of_members_and_bins_are_refused_before_anything_is_made_of_them(data, name, value, error, words):
     with pytest.raises(error, match=f"module__{name} {words}"):
         ImbalancedNetClassifier(**{f"module__{name}": value}).fit(*data)
+
+
+def test_a_batch_size_beyond_the_rows_is_all_of_them_in_each_step(data):
+    fitted = [ImbalancedNetClassifier(batch_size=n, max_epochs=2, random_state=0).fit(*data) for n in (300, 10**9)]
+    assert fitted[1].settings_["batch_size"] == 300
+    np.testing.assert_array_equal(*(model.predict_proba(data[0]) for model in fitted))

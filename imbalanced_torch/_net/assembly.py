@@ -176,7 +176,8 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         "seed": sub_seed(seed, INIT),
         "dtype": _dtype_of_weights(estimator.dtype, rows, one_batch),
     }
-    batch_size = estimator._number("batch_size") or sizes.batch_size
+    # An epoch is some steps: of more rows than there are, it would not end.
+    batch_size = min(estimator._number("batch_size") or sizes.batch_size, max(sizes.batch_size, len(rows)))
     chosen = {name: value for name, value in _ENSEMBLE_OPTIMIZER.items() if name not in estimator._part("optimizer")}
     return Settings(
         module=MLPEnsemble if estimator.module is None else estimator.module,
