@@ -24,7 +24,7 @@ REMEDIES = {
     "batch": {"sampling": "batch"},
 }
 #: Mean absolute distance of corrected probabilities from the Bayes posterior, at most.
-TOLERANCE = {"under": 0.02}
+TOLERANCE = {"under": 0.015}
 
 
 def mixture(n, seed):
@@ -53,9 +53,8 @@ def test_corrected_probabilities_of_the_default_net_are_near_the_bayes_posterior
     remedy, model = fitted
     X, y, bayes = fresh
     proba = model.predict_proba(X)[:, 1]
-    print(remedy, np.abs(proba - bayes).mean(), log_loss(y, proba) - log_loss(y, bayes))
     assert np.abs(proba - bayes).mean() < TOLERANCE.get(remedy, 0.012)
-    assert log_loss(y, proba) - log_loss(y, bayes) < TOLERANCE.get(remedy, 0.012)
+    assert log_loss(y, proba) - log_loss(y, bayes) < 0.005
     assert abs(proba.mean() - PRIOR) < 0.01
 
 
@@ -72,7 +71,6 @@ def test_uncorrected_probabilities_are_far_from_it_under_a_remedy(fitted, fresh)
     model.set_params(prior_correction=False)
     distance = np.abs(model.predict_proba(X)[:, 1] - bayes).mean()
     model.set_params(prior_correction=True)
-    print(remedy, distance)
     assert distance > {"plain": 0, "sqrt": 0.05}.get(remedy, 0.15)
 
 
@@ -83,7 +81,6 @@ def test_on_noise_a_remedy_raises_recall_by_as_much_as_the_false_positive_rate(r
     model = ImbalancedNetClassifier(random_state=0, **REMEDIES[remedy]).fit(X[:2000], y[:2000])
     X, y = X[2000:], y[2000:]
     chosen = model.predict(X)
-    print(remedy, chosen[y == 1].mean(), chosen[y == 0].mean(), roc_auc_score(y, model.predict_proba(X)[:, 1]))
     assert abs(chosen[y == 1].mean() - chosen[y == 0].mean()) < 0.04
     assert abs(balanced_accuracy_score(y, chosen) - 0.5) < 0.02
     assert abs(roc_auc_score(y, model.predict_proba(X)[:, 1]) - 0.5) < 0.03
