@@ -67,7 +67,13 @@ NOT_NUMERICAL = {
 
 
 #: What takes seconds, or stands for many like it: whole files, and functions by name.
-SLOW_FILES = {"test_any_value.py", "test_examples.py", "test_parallel.py", "test_statistics.py"}
+SLOW_FILES = {
+    "test_any_value.py",
+    "test_default_statistics.py",
+    "test_examples.py",
+    "test_parallel.py",
+    "test_statistics.py",
+}
 SLOW = {
     "test_a_compiled_module_trains",
     "test_a_loss_compiles_in_one_graph_and_runs_on_another_device",

@@ -190,3 +190,11 @@ def test_a_state_dict_brings_all_that_was_learned():
     assert loaded.n_inputs == saved.n_inputs
     saved.center += 1  # what was loaded is a copy
     assert not torch.equal(loaded.center, saved.center)
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_values_as_far_apart_as_floats_go_are_encoded_without_a_warning():
+    X = np.array([[-1e308], [1e308]])
+    plain, _ = ColumnEncoder(1).fit(X)(torch.from_numpy(X))
+    assert torch.isfinite(plain).all()
+    assert plain[0] < plain[1]

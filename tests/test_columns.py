@@ -292,6 +292,12 @@ def test_names_that_are_not_those_of_fit_are_named_as_in_scikit_learn(library):
         columns.values(as_in(library, MIXED.assign(**dict.fromkeys("abcdef", 1))))
 
 
+def test_an_int_that_no_float_can_hold_is_named():
+    table = pd.DataFrame({"a": [1.0, 2.0], "key": objects(10**400, 1)})
+    with pytest.raises(ValueError, match=r"there are larger ones in 'key'. Scale it"):
+        Columns.of(table).values(table)
+
+
 def test_names_that_are_no_strings_are_matched_by_position():
     columns = Columns.of(pd.DataFrame([[1, "a"], [2, "b"]]))
     assert columns.names == (0, 1)

@@ -447,3 +447,40 @@ def test_the_line_for_dates_and_text_works():
         proba = pipeline.predict_proba(X)
     assert type(pipeline[-1].module_) is MLPEnsemble
     assert np.isfinite(proba).all()
+
+
+def test_an_array_after_a_table_of_categories_is_refused_by_its_type():
+    table = pd.DataFrame({"kind": ["a", "b"] * 20})
+    model = ImbalancedNetClassifier(max_epochs=1).fit(table, [0, 1] * 20)
+    with pytest.raises(ValueError, match=r"by name: \['kind'\]. It is of the type ndarray."):
+        model.predict(np.zeros((2, 1)))
+
+
+def test_a_lazy_table_is_to_be_collected():
+    lazy = pl.DataFrame({"a": [1.0, 2.0] * 20}).lazy()
+    with pytest.raises(TypeError, match=r"it is a LazyFrame, whose rows are not computed yet. Pass X.collect\(\)."):
+        ImbalancedNetClassifier().fit(lazy, [0, 1] * 20)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "value", "error", "words"),
+    [
+        ("n_members", 1, ValueError, "must be at least 2; it is 1"),
+        ("n_members", 0, ValueError, "must be at least 2; it is 0"),
+        ("n_members", 3.5, TypeError, "must be an int; it is 3.5"),
+        ("n_members", "many", TypeError, "must be an int; it is 'many'"),
+        ("n_bins", -1, ValueError, "must be at least 0; it is -1"),
+        ("n_bins", 2.5, TypeError, "must be an int; it is 2.5"),
+        ("n_bins", None, TypeError, "must be an int; it is None"),
+    ],
+)
+def test_wrong_numbers_of_members_and_bins_are_refused_before_anything_is_made_of_them(data, name, value, error, words):
+    with pytest.raises(error, match=f"module__{name} {words}"):
+        ImbalancedNetClassifier(**{f"module__{name}": value}).fit(*data)
+
+
+def test_a_batch_size_beyond_the_rows_is_all_of_them_in_each_step(data):
+    fitted = [ImbalancedNetClassifier(batch_size=n, max_epochs=2, random_state=0).fit(*data) for n in (300, 10**9)]
+    assert fitted[1].settings_["batch_size"] == 300
+    np.testing.assert_array_equal(*(model.predict_proba(data[0]) for model in fitted))

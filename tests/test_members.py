@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from scipy.stats import chisquare
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
@@ -10,6 +11,7 @@ from skorch.dataset import ValidSplit
 from tolerances import assert_close_to_rounding
 
 from imbalanced_torch import DeferredSchedule, ImbalancedNetClassifier, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.folds import deal
 from imbalanced_torch._ensemble.members import HeldOut, Members
 from imbalanced_torch._remedies.sampling import STRATEGIES
@@ -290,3 +292,14 @@ def test_held_out_rows_side_by_side_are_filled_up_by_rows_of_weight_0():
     held_out = HeldOut([np.array([3, 1]), np.array([0]), np.array([], dtype=int)], np.array([1.0, 2.0, 1.0, 1.0]))
     np.testing.assert_array_equal(held_out.positions, [[3, 1], [0, 0], [0, 0]])
     np.testing.assert_allclose(held_out.weights, np.array([[1, 2], [1, 0], [0, 0]]) * 6 / 4)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_small_sparse_matrix_is_encoded_once_and_a_large_one_batch_by_batch(data, monkeypatch, kept):
+    if not kept:
+        monkeypatch.setattr("imbalanced_torch._ensemble.members._KEPT", 0)
+    encoded = []
+    encode = MLPEnsemble.encode
+    monkeypatch.setattr(MLPEnsemble, "encode", lambda self, X: encoded.append(len(X)) or encode(self, X))
+    net(max_epochs=1).fit(csr_matrix(data[0]), data[1])
+    assert (encoded.count(64) == 4) == kept

@@ -264,6 +264,41 @@ def test_a_cycle_makes_every_row_equally_likely_over_a_round_border():
     assert chisquare(seen).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 10])
+def test_takes_at_once_show_no_row_twice_in_one_and_every_row_each_round(n):
+    cycle = Cycle(torch.arange(10), generator())
+    takes = torch.cat([cycle.take_by(n, times) for times in (1, 5, 24)]).tolist()
+    assert [len(set(take)) for take in takes] == [n] * 30
+    counts = np.bincount(np.concatenate(takes))
+    assert counts.max() - counts.min() <= 1
+
+
+def test_rounds_at_once_make_every_row_equally_likely_at_every_turn():
+    rounds = Cycle(torch.arange(5), generator()).take(5000).view(-1, 5)
+    assert (rounds.sort(dim=1).values == torch.arange(5)).all()
+    assert min(chisquare(np.bincount(turn)).pvalue for turn in rounds.T.tolist()) > 1e-3
+
+
+@pytest.mark.parametrize("sampling", ["under", "over"])
+def test_passes_at_once_have_the_counts_of_each_and_any_order(sampling):
+    codes = np.repeat([0, 1], [6, 3])
+    stream = stream_of(sampling, codes)
+    passes = codes[stream.take(2000 * stream.length)].reshape(2000, -1)
+    assert (passes.mean(axis=1) == 0.5).all()
+    assert chisquare(passes.sum(axis=0)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("sampling", ["under", "over", "batch"])
+def test_a_long_epoch_of_few_rows_shuffles_many_rounds_at_once(sampling, monkeypatch):
+    """An ensemble takes thousands of rows at once, also where a pass has two."""
+    calls = []
+    monkeypatch.setattr(
+        torch, "randperm", lambda *args, f=torch.randperm, **kwargs: calls.append(1) or f(*args, **kwargs)
+    )
+    stream_of(sampling, np.repeat([0, 1], [100, 1])).take(2000)
+    assert len(calls) < 100
+
+
 @pytest.mark.parametrize("word", STRATEGIES)
 def test_a_class_without_rows_in_a_chunk_gives_none(word):
     codes = np.repeat([0, 2], [9, 3])

@@ -52,7 +52,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
         raise ValueError(
             f"X must be a table, as in fit, for {type(estimator).__name__} has learned categories by name: "
             f"{listed([n for n, kind in zip(columns.names, columns.kinds, strict=True) if kind == 'category'])}. It is "
-            f"{kind(X)}."
+            f"of the type {type(X).__name__}."
         )
     if isinstance(X, Dataset | SliceDataset):
         checked = _dataset(X)
@@ -62,6 +62,11 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
         raise TypeError(
             "X must be an array, a table, a dict of arrays or a Dataset; it is a DataLoader. Pass its dataset, and "
             "what it does as batch_size, sampling and iterator_train__*."
+        )
+    elif hasattr(X, "collect_schema") and not is_table(X):
+        raise TypeError(
+            f"X must be an array, a table, a dict of arrays or a Dataset; it is a {type(X).__name__}, whose rows are "
+            "not computed yet. Pass X.collect()."
         )
     else:
         check = partial(validate_data, estimator)

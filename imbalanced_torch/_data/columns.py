@@ -332,7 +332,13 @@ def _numbers(column: Any, dtype: np.dtype[Any]) -> np.ndarray:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
     if hasattr(column, "factorize"):
-        return column.to_numpy(dtype=dtype, na_value=np.nan)
+        try:
+            return column.to_numpy(dtype=dtype, na_value=np.nan)
+        except OverflowError:  # an int of more digits than a float can have
+            raise ValueError(
+                f"X must hold numbers that a float can hold; there are larger ones in {column.name!r}. Scale it, or "
+                "make strings of it if it is a key."
+            ) from None
     import narwhals.stable.v2 as nw
 
     wrapped = _wrapped(column)

@@ -273,7 +273,8 @@ class _Number:
             return
         low, high = self.values[0], self.values[-1]
         if self.is_binary:
-            self.center, self.scale = low, (high - low) or 1.0
+            with np.errstate(over="ignore"):  # of the largest floats, the scale is then the largest
+                self.center, self.scale = low, min(high - low, np.finfo(float).max) or 1.0
             return
         share = np.cumsum(mass) / mass.sum()
         self.ranks = share - mass / (2 * mass.sum())

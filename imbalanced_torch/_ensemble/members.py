@@ -18,21 +18,25 @@ from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
 _LOOKED_AT = 20_000
 #: Rows that are encoded, or predicted by each member, at once.
 _AT_ONCE = 4096
+#: Bytes up to which the encoded rows of a sparse matrix are kept.
+_KEPT = 1 << 27
 
 
 class EncodedRows:
-    """Rows as the module keeps them: encoded once where X is an array, else batch by batch."""
+    """Rows as the module keeps them: encoded once where X is an array or small, else batch by batch."""
 
     def __init__(self, rows: Rows, module: MLPEnsemble, device: torch.device) -> None:
         self.rows = rows
         self.module = module
         self.device = device
         self.table: torch.Tensor | None = None
-        if isinstance(rows.source, np.ndarray):
-            n = len(rows)
+        n = len(rows)
+        size = n * module.encoder.n_encoded * module.blend.element_size()
+        if isinstance(rows.source, np.ndarray) or size <= _KEPT:
             self.table = module.blend.new_empty((n, module.encoder.n_encoded))
-            for start in range(0, n, _AT_ONCE):
-                part = slice(start, min(start + _AT_ONCE, n))
+            at_once = _AT_ONCE if isinstance(rows.source, np.ndarray) else 64  # dense, and in double precision
+            for start in range(0, n, at_once):
+                part = slice(start, min(start + at_once, n))
                 self.table[part] = module.encode(rows.inputs(part).to(device))
 
     def take(self, positions: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ from imbalanced_torch._parameters.checks import advice, user_sampler_parameter
 from imbalanced_torch._parameters.constraints import warn_of_few_rows
 from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.protocol import OBJECTS
+from imbalanced_torch._parameters.sizes import check_size
 from imbalanced_torch._parameters.values import equal_values, plain
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
@@ -154,6 +155,8 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
             "as imbalanced_torch.MLP."
         )
     check_keywords("module", MLPEnsemble, given)
+    for name, least in (("n_members", 2), ("n_bins", 0)):  # rows and columns are dealt with before the module is made
+        check_size(f"module__{name}", given.get(name, least), least)
     one_batch = len(rows) <= FEW and estimator.sampling is None and estimator.epoch_size is None
     encoder = ColumnEncoder(rows.shape[1])
     encoder = (
@@ -173,7 +176,8 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         "seed": sub_seed(seed, INIT),
         "dtype": _dtype_of_weights(estimator.dtype, rows, one_batch),
     }
-    batch_size = estimator._number("batch_size") or sizes.batch_size
+    # An epoch is some steps: of more rows than there are, it would not end.
+    batch_size = min(estimator._number("batch_size") or sizes.batch_size, max(sizes.batch_size, len(rows)))
     chosen = {name: value for name, value in _ENSEMBLE_OPTIMIZER.items() if name not in estimator._part("optimizer")}
     return Settings(
         module=MLPEnsemble if estimator.module is None else estimator.module,

@@ -72,7 +72,7 @@ class Cycle:
         parts = []
         while n > 0:
             if not len(self.left):
-                self.left = _shuffled(self.rows, self.generator)
+                self.left = self._rounds(n // len(self.rows))
             elif len(self.left) < n <= len(self.rows):
                 # The take goes over the end of a round: what is left of the old round goes last in the new one, so
                 # that no row comes twice in one take.
@@ -85,6 +85,40 @@ class Cycle:
             self.left = self.left[n:]
             n -= len(parts[-1])
         return _joined(parts, self.rows.dtype)
+
+    def take_by(self, n: int, times: int) -> torch.Tensor:
+        """Return n rows so many times; none of these takes holds a row twice.
+
+        Parameters
+        ----------
+        n : int
+            How many in a take, at most len(rows).
+        times : int
+            How many takes.
+
+        Returns
+        -------
+        tensor of shape (times, n)
+            What `take(n)` would return one after the other.
+        """
+        if n == len(self.rows) and not len(self.left):
+            return self._rounds(times, most=None).view(times, n)
+        parts, left = [], times
+        while left > 0:
+            # As many as do not go over the end of a round at once.
+            together = min(left, max(1, len(self.left) // max(1, n)))
+            parts.append(self.take(together * n))
+            left -= together
+        return _joined(parts, self.rows.dtype).view(times, n)
+
+    def _rounds(self, times: int, most: int | None = _TAKEN_AT_ONCE) -> torch.Tensor:
+        """Return rounds of all rows, each shuffled: at least one, and together no more than `most` rows, about."""
+        n = len(self.rows)
+        times = times if most is None else min(times, most // n)
+        if times < 2:
+            return _shuffled(self.rows, self.generator)
+        order = torch.rand(times, n, generator=self.generator, dtype=torch.float64).argsort(dim=1)
+        return self.rows[order].flatten()
 
 
 class RowsByClass:
@@ -284,23 +318,26 @@ class Passes(RowStream):
         parts = []
         while n > 0:
             if not len(self.left):
-                self.left = self._one_pass()
+                self.left = self._passes(max(1, min(-(-n // self.length), _TAKEN_AT_ONCE // self.length)))
             parts.append(self.left[:n])
             self.left = self.left[n:]
             n -= len(parts[-1])
         return _joined(parts, self.left.dtype)
 
-    def _one_pass(self) -> torch.Tensor:
-        """Return one pass; nothing else of its size is made on the way."""
-        rows = torch.empty(self.length, dtype=self.rows.order.dtype)
-        for cycle, part in zip(self.cycles, torch.split(rows, self.quotas.tolist()), strict=True):
-            n = len(cycle.rows)
-            part[:n] = cycle.take(min(len(part), n))
-            for again in torch.split(part[n:], _AT_ONCE) if len(part) > n else ():
-                drawn = torch.randint(n, (len(again),), generator=self.rows.generator, dtype=position_dtype(n))
-                torch.index_select(cycle.rows, 0, drawn, out=again)
-        self.random.shuffle(rows.numpy())
-        return rows
+    def _passes(self, times: int) -> torch.Tensor:
+        """Return so many passes, one after the other; of one, nothing else of its size is made on the way."""
+        rows = torch.empty(times, self.length, dtype=self.rows.order.dtype)
+        for cycle, part in zip(self.cycles, torch.split(rows, self.quotas.tolist(), dim=1), strict=True):
+            n = min(len(cycle.rows), part.shape[1])
+            part[:, :n] = cycle.take_by(n, times)
+            for again in torch.split(part[:, n:], _AT_ONCE, dim=1) if part.shape[1] > n else ():
+                drawn = torch.randint(n, (again.numel(),), generator=self.rows.generator, dtype=position_dtype(n))
+                again.copy_(cycle.rows.index_select(0, drawn).view_as(again))
+        if times == 1:
+            self.random.shuffle(rows[0].numpy())
+        else:
+            self.random.permuted(rows.numpy(), axis=1, out=rows.numpy())
+        return rows.flatten()
 
 
 class EqualBatches(RowStream):
