@@ -88,6 +88,7 @@ def test_each_remedy_raises_recall_on_fresh_rows(remedy):
     assert treated_recall > recall + 0.25
 
 
+@pytest.mark.filterwarnings("ignore:columns of X should have about unit scale")
 @pytest.mark.parametrize("sampling", [None, "weighted", "over", "under", "batch"])
 def test_the_net_sees_only_training_rows_in_the_shares_of_the_sampler(data, sampling):
     X, y = data
@@ -844,6 +845,7 @@ def test_partial_fit_of_a_chunk_without_a_class(data, remedy):
     np.testing.assert_allclose(fitted.class_prior_, [1 - y.mean(), y.mean()])
 
 
+@pytest.mark.filterwarnings("ignore:columns of X should have about unit scale")
 def test_each_call_of_partial_fit_samples_afresh(data):
     X, y = np.c_[data[0], np.arange(300)], data[1]
 

@@ -68,8 +68,8 @@ def test_ranks_are_linear_between_the_points_of_the_grid_and_constant_beyond():
 def test_bins_have_equal_ranks_and_fill_one_after_the_other():
     encoder = learned(np.r_[np.arange(100), 1e6])  # a heavy tail can't swallow the last bin
     _, bins = inputs(encoder, [0.0], [50.0], [1e6], [75.0], [NAN])
-    np.testing.assert_allclose(bins[:3], [[-0.5] * 12, [0.5] * 6 + [-0.5] * 6, [0.5] * 12], atol=1e-9)
-    np.testing.assert_allclose(bins[3], [0.5] * 9 + [-0.5] * 3, atol=1e-9)
+    np.testing.assert_allclose(bins[:3], [[-0.5] * 12, [0.5] * 6 + [-0.5] * 6, [0.5] * 12], atol=1e-5)
+    np.testing.assert_allclose(bins[3], [0.5] * 9 + [-0.5] * 3, atol=1e-5)
     np.testing.assert_array_equal(bins[4], 0)
 
 
@@ -81,8 +81,8 @@ def test_few_distinct_values_have_a_bin_from_each_to_the_next():
     np.testing.assert_array_equal(bins[:, 2:], 0)
 
 
-@pytest.mark.parametrize(("n_columns", "n_bins"), [(1, 12), (33, 12), (50, 8), (200, 2), (201, 0)])
-def test_columns_share_400_bins(n_columns, n_bins):
+@pytest.mark.parametrize(("n_columns", "n_bins"), [(1, 12), (21, 12), (50, 5), (128, 2), (129, 0)])
+def test_columns_share_256_bins(n_columns, n_bins):
     encoder = learned(*np.random.default_rng(0).normal(size=(n_columns, 30)))
     assert encoder.n_inputs == (n_columns, n_columns * (1 + n_bins))
 

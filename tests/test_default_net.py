@@ -264,7 +264,8 @@ def test_verbose_prints_a_line_for_each_epoch(data, capsys):
     net(verbose=1).fit(*data)
     lines = capsys.readouterr().out.strip().splitlines()
     assert len([line for line in lines if line.split()[0].isdigit()]) == 3
-    assert "valid_log_loss" in lines[0]
+    assert lines[0].startswith("module=MLPEnsemble, module__n_members=8, ")
+    assert "valid_log_loss" in lines[1]
 
 
 @pytest.mark.parametrize("on_train", [False, True])
@@ -305,7 +306,7 @@ def test_the_learning_rate_rises_and_a_users_rate_stays(data):
         fitted = net(max_epochs=4, callbacks=[Rates()], n_iter_no_change=99, **kwargs).fit(*data)
         return list(dict(fitted.net_.callbacks_)["Rates"].seen)
 
-    np.testing.assert_allclose(rates(), [1e-3, 2.12e-3, 2.24e-3, 2.36e-3])  # ten steps each: half until then
+    np.testing.assert_allclose(rates(), [1e-3, 2.24e-3, 2.48e-3, 2.72e-3])  # twenty steps each: half at first
     assert rates(lr=0.01) == [0.01] * 4
 
 
@@ -484,3 +485,29 @@ def test_a_batch_size_beyond_the_rows_is_all_of_them_in_each_step(data):
     fitted = [ImbalancedNetClassifier(batch_size=n, max_epochs=2, random_state=0).fit(*data) for n in (300, 10**9)]
     assert fitted[1].settings_["batch_size"] == 300
     np.testing.assert_array_equal(*(model.predict_proba(data[0]) for model in fitted))
+
+
+def test_what_was_chosen_is_seen(data):
+    fitted = net(lr=0.003).fit(*data)
+    expected = {"module": "MLPEnsemble", "module__n_members": 8, "lr": 0.003, "max_epochs": 3, "batch_size": 128}
+    assert expected.items() <= fitted.settings_.items()
+    assert ImbalancedNetClassifier(max_epochs=1).fit(*data).settings_["lr"] == "0.002 rising to 0.008"
+
+
+def test_the_out_of_fold_log_loss_is_that_of_the_probabilities_weighted_as_rows_are():
+    X, y = frame(300)
+    weights = np.arange(300) % 4  # some weigh nothing
+    fitted = net(class_weight="balanced").fit(X, y, sample_weight=weights)
+    of_truth = fitted.oof_proba_[np.arange(300), np.searchsorted(fitted.classes_, y)]
+    assert fitted.oof_log_loss_ == pytest.approx(-np.average(np.log(of_truth), weights=weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_blend_that_is_given_is_not_settled(data, share):
+    fitted = net(module__blend=share).fit(*data)
+    np.testing.assert_allclose(fitted.module_.blend, [share, 1 - share])
+
+
+def test_without_bins_both_nets_of_a_member_see_the_same(data):
+    plain, binned = net(module__n_bins=0).fit(*data).module_.encoder.n_inputs
+    assert plain == binned == 5

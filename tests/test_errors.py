@@ -166,7 +166,7 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         ({"max_epochs": 0}, ValueError, "max_epochs must be None or an int of at least 1; it is 0."),
         ({"max_epochs": "many"}, TypeError, "max_epochs must be None or an int of at least 1; it is 'many'."),
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be a number in (0, 1); it is 1.0."),
-        ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be an int of at least 1; it is 0."),
+        ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be None or an int of at least 1; it is 0."),
         ({"tol": -1}, ValueError, "tol must be a finite number of at least 0; it is -1."),
         ({"lr": -1}, ValueError, "lr must be a number of at least 0; it is -1."),
         ({"early_stopping": "yes"}, ValueError, "early_stopping must be True, False or \"auto\"; it is 'yes'."),
@@ -585,6 +585,7 @@ def test_the_default_module_does_not_take_a_dict(data):
     )
 
 
+@pytest.mark.filterwarnings("ignore:columns of X should have about unit scale")
 def test_a_loss_that_becomes_nan_stops_training_and_says_what_to_try(data):
     X, y = data
     with pytest.raises(ValueError) as raised:  # noqa: PT011

@@ -179,6 +179,7 @@ def test_a_slice_dataset_goes_through_a_grid_search(data):
     assert search.best_score_ > 0.7
 
 
+@pytest.mark.filterwarnings("ignore:columns of X should have about unit scale")
 @pytest.mark.parametrize(
     ("given", "dtype", "expected"),
     [
@@ -575,6 +576,7 @@ def test_a_sparse_matrix_is_checked_without_a_change_to_it():
     assert all(now is then for now, then in zip((X.indices, X.indptr, X.data), parts, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:columns of X should have about unit scale")
 @pytest.mark.parametrize(
     "X",
     [

@@ -162,8 +162,9 @@ def test_gradient_clipping_and_parameter_groups_reach_the_net(data):
 def test_verbose_prints_a_line_for_each_epoch(data, capsys):
     net(verbose=1).fit(*data)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6
-    assert "train_loss" in lines[0]
+    assert len(lines) == 7
+    assert lines[0] == "module=MLP, optimizer=Adam, lr=0.01, max_epochs=4, batch_size=64"
+    assert "train_loss" in lines[1]
     net().fit(*data)
     assert capsys.readouterr().out == ""
 

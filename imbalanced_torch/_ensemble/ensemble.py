@@ -135,7 +135,18 @@ class MLPEnsemble(nn.Module):
         return self.output.bias
 
     def hidden_layers(self, kind: int) -> list[BatchedLinear]:
-        """Return the hidden layers of one kind of nets: 0 has one, on plain columns, 1 has all, on bins too."""
+        """Return the hidden layers of one kind of nets.
+
+        Parameters
+        ----------
+        kind : {0, 1}
+            0 has one layer, on plain columns; 1 has all, on bins too.
+
+        Returns
+        -------
+        list of BatchedLinear
+            The layers in their order.
+        """
         return [self.first[kind], *(self.hidden if kind == 1 else ())]  # type: ignore[list-item]
 
     def layers(self) -> list[BatchedLinear]:

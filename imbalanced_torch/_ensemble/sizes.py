@@ -70,7 +70,7 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
     n_members = _as_many_as_fit(n_members, weights)
     work = 3 * n_members * batch_size * weights
     longer = min(5.0, 2 ** (doublings / 2))
-    n_steps = 600 * longer
+    n_steps = 570 * longer
     # Where inputs are few, steps cost little, and a large table has much to learn.
     n_steps = _bounded(max(n_steps, min(4 * n_steps, _WORK * longer / work)), work)
     steps = min(50, max(20, n_rows // 1600))

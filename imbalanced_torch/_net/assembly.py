@@ -188,7 +188,10 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         epoch_rows=None if batch_size == -1 else sizes.steps * batch_size,
         inferred={**ours, **given},
         optimizer_parameters=chosen if estimator.optimizer is None else {},
-        falls_from=sizes.falls_from if estimator.lr is None else None,
+        # Groups of the user's have rates of their own.
+        falls_from=sizes.falls_from
+        if estimator.lr is None and "param_groups" not in estimator._part("optimizer")
+        else None,
         one_batch=one_batch,
         n_iter_no_change=5,
     )
