@@ -564,7 +564,7 @@ def test_the_default_module_does_not_take_a_dict(data):
     X, y = data
     raises(
         ValueError,
-        "the default module takes one array, and X holds ['a', 'b']. Pass a module whose forward takes these names.",
+        "the plain module MLP takes one array, and X holds ['a', 'b']. Pass a module whose forward takes these names.",
         net().fit,
         {"a": X, "b": X},
         y,

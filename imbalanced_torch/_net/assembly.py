@@ -437,7 +437,7 @@ def _inferred_parameters(module: Any, given: Mapping[str, Any], rows: Rows, n_cl
     if isinstance(shape, Mapping):
         if module is MLP:
             raise ValueError(
-                f"the default module takes one array, and X holds {sorted(shape)}. Pass a module whose forward takes "
+                f"the plain module MLP takes one array, and X holds {sorted(shape)}. Pass a module whose forward takes "
                 "these names."
             )
         shape = next(iter(shape.values())) if len(shape) == 1 else None

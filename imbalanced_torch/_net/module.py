@@ -1,4 +1,4 @@
-"""The net's architecture: the default module, the sizes that a module asks for by name, and what it must return."""
+"""The net's architecture: the plain module, the sizes that a module asks for by name, and what it must return."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def reset_linear(layer: nn.Linear, generator: torch.Generator | None) -> None:
 
 
 class MLP(nn.Module):
-    """A multi-layer perceptron that returns logits: the default module.
+    """A multi-layer perceptron that returns logits: the plain module.
 
     Parameters
     ----------

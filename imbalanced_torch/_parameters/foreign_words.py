@@ -133,9 +133,9 @@ VALUES: dict[str, dict[str, str]] = {
         "categorical_crossentropy": "None is cross-entropy for more than two classes.",
         "log_loss": "None is cross-entropy, which is the log loss.",
     },
-    "lr": {"auto": "Pass a number such as 1e-3.", "constant": _LR, "adaptive": _LR, "invscaling": _LR},
-    "batch_size": {"auto": "The default is 64.", "full": "Pass -1."},
-    "module": {"mlp": "None is the default module, imbalanced_torch.MLP."},
+    "lr": {"auto": "None leaves it to the net.", "constant": _LR, "adaptive": _LR, "invscaling": _LR},
+    "batch_size": {"auto": "None leaves it to the net.", "full": "Pass -1."},
+    "module": {"mlp": "Pass the class: imbalanced_torch.MLP."},
 }
 
 
