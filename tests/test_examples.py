@@ -99,9 +99,9 @@ def test_the_reader_leaves_out_rows_of_rare_classes_when_asked():
 
 def test_the_main_example_prints_its_table_draws_its_picture_and_reports(tmp_path, capsys, monkeypatch):
     grid = [
-        {"net__decision": ["trained", "balanced"]},
-        {"net__class_weight": ["balanced"]},
-        {"net__sampling": ["batch"]},
+        {"decision": ["trained", "balanced"]},
+        {"class_weight": ["balanced"]},
+        {"sampling": ["batch"]},
     ]
     monkeypatch.setattr(strategies, "GRID", grid)
     X, y = load("hypothyroid")

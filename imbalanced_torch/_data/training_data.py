@@ -17,7 +17,7 @@ from imbalanced_torch._parameters.values import listed
 
 #: early_stopping="auto" holds rows out where so many of the rarest class come to each part.
 _ENOUGH_ROWS = 9.5
-#: A column of a larger root mean square, over so many rows, is unscaled.
+#: A column of a larger standard deviation, or as far from 0 as ten times that, over so many rows, is unscaled.
 _LARGE, _SAMPLED = 30.0, 1000
 #: Fitted attributes that say what X is like.
 COLUMNS = ("n_features_in_", "feature_names_in_", "columns_", "row_shape_")
@@ -187,13 +187,13 @@ def warn_of_scales(rows: Rows, names: Any, stacklevel: int) -> None:
     if some.dtype.kind != "f" and rows.dtype is None:  # ints for embeddings
         return
     with np.errstate(over="ignore"):
-        size = np.sqrt(np.mean(np.square(some, dtype=float), axis=0))
-    large = np.flatnonzero(size > _LARGE)
+        center, spread = some.mean(axis=0, dtype=float), some.std(axis=0, dtype=float)
+    large = np.flatnonzero((spread > _LARGE) | (np.abs(center) > 10 * _LARGE))
     if len(large):
         which = [names[j] for j in large] if names is not None else large.tolist()
         warnings.warn(
-            f"columns of X should have about unit scale, and these are far from it: {listed(which)} (root mean square "
-            f"up to {size.max():.3g}). Put StandardScaler before the net, or use the default net (module=None), which "
+            f"columns of X should have about unit scale, and these are far from it: {listed(which)} (standard "
+            f"deviations up to {spread.max():.3g}, means up to {np.abs(center).max():.3g}). Put StandardScaler before the net, or use the default net (module=None), which "
             "scales by itself.",
             UserWarning,
             stacklevel=stacklevel + 1,

@@ -164,7 +164,7 @@ class InitializedNet(SavedAsOneUnit):
             The callbacks in their order.
         """
         idle = getattr(Callback, method)
-        ours = {name for name, _ in self.get_default_callbacks()} if users else ()
+        ours = {*dict(self.get_default_callbacks()), "learning_rate"} if users else ()
         return [cb for name, cb in self.callbacks_ if name not in ours and getattr(type(cb), method, None) is not idle]
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, dict[str, Any]]:
