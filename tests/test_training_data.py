@@ -23,8 +23,9 @@ def test_columns_far_from_unit_scale_warn_once_by_name():
         ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0).fit(X, y)
     (warning,) = found
     assert str(warning.message) == (
-        "columns of X should have about unit scale, and these are far from it: ['amount', 'time'] (standard "
-        "deviations up to 225, means up to 1e+05). Put StandardScaler before the net, or use the default net (module=None), which scales by itself."
+        "columns of X should have about unit scale, and these are far from it: ['amount', 'time'] (standard deviations "
+        "up to 225, means up to 1e+05). Put StandardScaler before the net, or use the default net (module=None), which "
+        "scales by itself."
     )
     assert warning.filename == __file__
 

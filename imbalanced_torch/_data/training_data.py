@@ -193,8 +193,8 @@ def warn_of_scales(rows: Rows, names: Any, stacklevel: int) -> None:
         which = [names[j] for j in large] if names is not None else large.tolist()
         warnings.warn(
             f"columns of X should have about unit scale, and these are far from it: {listed(which)} (standard "
-            f"deviations up to {spread.max():.3g}, means up to {np.abs(center).max():.3g}). Put StandardScaler before the net, or use the default net (module=None), which "
-            "scales by itself.",
+            f"deviations up to {spread.max():.3g}, means up to {np.abs(center).max():.3g}). Put StandardScaler before "
+            "the net, or use the default net (module=None), which scales by itself.",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
