@@ -161,7 +161,9 @@ class Members:
         weights = torch.ones(n, device=self.device) if self.weights is None else self.weights
         weights = weights.to(X.dtype).expand(n_members, -1)
         if self.folds is not None:
-            weights = weights * (torch.from_numpy(self.folds).to(self.device) != torch.arange(n_members)[:, None])
+            weights = weights * (
+                torch.from_numpy(self.folds).to(self.device) != torch.arange(n_members, device=self.device)[:, None]
+            )
         # As heavy in all as the rows are, for the estimator brings sample weights to mean 1.
         scale = 1.0 if self.weights is None else float(self.weights.mean())
         return X, (self.codes.long().expand(n_members, -1), scale * weights / weights.mean(dim=1, keepdim=True))
