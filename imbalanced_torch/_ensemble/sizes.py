@@ -12,8 +12,8 @@ _MOST_WORK, _FEWEST_STEPS = 2e12, 100
 _WORK = 1e11
 #: Weights of all members.
 _MOST_WEIGHTS = 4e7
-#: Steps of so few rows that they are one batch.
-_ONE_BATCH_STEPS = 400
+#: Steps of a small table, and of so few rows that they are one batch.
+_SMALL_STEPS, _ONE_BATCH_STEPS = 1300, 400
 #: Rows up to which sizes are those of small tables.
 _SMALL = 8000
 
@@ -86,10 +86,10 @@ def choose_sizes(n_rows: int, n_inputs: tuple[int, int], n_outputs: int, *, one_
 
 
 def _of_a_small_table(n_inputs: tuple[int, int], n_outputs: int, one_batch: bool) -> Sizes:
-    width, batch_size, steps = 64, 128, 20
+    width, batch_size, steps = 64, 64, 20
     weights = _weights(width, n_inputs, n_outputs)
     n_members = _as_many_as_fit(8, weights)
-    n_steps = _bounded(_ONE_BATCH_STEPS if one_batch else 1000, 3 * n_members * batch_size * weights)
+    n_steps = _bounded(_ONE_BATCH_STEPS if one_batch else _SMALL_STEPS, 3 * n_members * batch_size * weights)
     return Sizes(
         n_members=n_members,
         hidden_sizes=(width, width),
