@@ -113,7 +113,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         ensemble it is chosen by the data.
     batch_size : int, default=None
         Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before. None is 64,
-        and for an ensemble 128 or more of each member.
+        and for an ensemble 64 or more of each member.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out rows and stop on the log loss of the prior-corrected probabilities, with the best epoch's
         weights restored. "auto" does wherever both parts have about ten rows of the rarest class, and in an ensemble

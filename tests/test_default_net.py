@@ -489,7 +489,7 @@ def test_a_batch_size_beyond_the_rows_is_all_of_them_in_each_step(data):
 
 def test_what_was_chosen_is_seen(data):
     fitted = net(lr=0.003).fit(*data)
-    expected = {"module": "MLPEnsemble", "module__n_members": 8, "lr": 0.003, "max_epochs": 3, "batch_size": 128}
+    expected = {"module": "MLPEnsemble", "module__n_members": 8, "lr": 0.003, "max_epochs": 3, "batch_size": 64}
     assert expected.items() <= fitted.settings_.items()
     assert ImbalancedNetClassifier(max_epochs=1).fit(*data).settings_["lr"] == "0.002 rising to 0.008"
 
