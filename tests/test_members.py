@@ -10,7 +10,15 @@ from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from tolerances import assert_close_to_rounding
 
-from imbalanced_torch import DeferredSchedule, ImbalancedNetClassifier, OverSampling, TemperedSampling, UnderSampling
+from imbalanced_torch import (
+    DeferredSchedule,
+    ImbalancedNet,
+    ImbalancedNetClassifier,
+    OverSampling,
+    RowLoss,
+    TemperedSampling,
+    UnderSampling,
+)
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.folds import deal
 from imbalanced_torch._ensemble.members import HeldOut, Members
@@ -303,3 +311,42 @@ def test_a_small_sparse_matrix_is_encoded_once_and_a_large_one_batch_by_batch(da
     monkeypatch.setattr(MLPEnsemble, "encode", lambda self, X: encoded.append(len(X)) or encode(self, X))
     net(max_epochs=1).fit(csr_matrix(data[0]), data[1])
     assert (encoded.count(64) == 4) == kept
+
+
+class NoWayBack(RowLoss):
+    """Cross-entropy that says nothing of probabilities."""
+
+    exact = False
+
+    def row_losses(self, logits, codes):
+        return torch.nn.functional.cross_entropy(logits, codes, reduction="none")
+
+    def scores(self, logits):
+        return logits
+
+
+class Smoothed(torch.nn.CrossEntropyLoss):
+    """Cross-entropy whose probabilities are not exact."""
+
+    def __init__(self, reduction="none"):
+        super().__init__(reduction=reduction, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("criterion", [NoWayBack, Smoothed])
+def test_where_nothing_can_be_corrected_members_stop_on_what_they_minimise(data, criterion):
+    losses = []
+
+    class Looking(ImbalancedNet):
+        def held_out_step(self, batch, **kwargs):
+            step = super().held_out_step(batch, **kwargs)
+            losses.append((sum(self.member_scores_[0]) / 2, float(step["loss"])))
+            return step
+
+    class Estimator(ImbalancedNetClassifier):
+        net_class = Looking
+
+    settings = {"criterion": criterion, "class_weight": "balanced", "max_epochs": 3, "random_state": 0}
+    fitted = Estimator(**settings).fit(*data)
+    np.testing.assert_allclose(*np.transpose(losses), rtol=1e-5)
+    assert fitted.module_.blend.tolist() == [0.5, 0.5]
+    assert hasattr(fitted, "oof_proba_") == (criterion is Smoothed)

@@ -336,6 +336,11 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(bias, X, weight) if own is None else torch.baddbmm(bias[own], X, weight[own])
 
 
+def dropout_mask(like: torch.Tensor, share: float, generator: torch.Generator | None) -> torch.Tensor:
+    """Return what multiplies units: 0 for the share that is dropped, 1 / (1 - share) for the others."""
+    return torch.empty_like(like).bernoulli_(1 - share, generator=generator).div_(1 - share)
+
+
 class MaskPool(nn.Module):
     """Dropout whose masks are slices of a pool of draws: to draw them afresh is half of the time of a small net.
 
@@ -351,10 +356,9 @@ class MaskPool(nn.Module):
     def mask(self, like: torch.Tensor) -> torch.Tensor:
         """Return what multiplies units of this shape: 0 for the share that is dropped, 1 / (1 - p) for the others."""
         if self.generator is None:
-            return torch.empty_like(like).bernoulli_(1 - self.p).div_(1 - self.p)
+            return dropout_mask(like, self.p, None)
         n = like.numel()
         if self.pool is None or len(self.pool) < n + _POOL or self.pool.dtype != like.dtype:
-            pool = like.new_empty(n + _POOL)
-            self.pool = pool.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+            self.pool = dropout_mask(like.new_empty(n + _POOL), self.p, self.generator)
         start = int(torch.randint(_POOL, (), generator=self.generator, device=self.generator.device))
         return self.pool[start : start + n].view_as(like)

@@ -16,8 +16,8 @@ class ScoresHeldOutRows(NeuralNet):
 
     #: The rows of each member, until the end of training.
     members_: Members | None = None
-    #: Losses of the two kinds of nets on held-out rows, and their log probabilities (or logits where there are none).
-    member_scores_: tuple[list[float], torch.Tensor]
+    #: Losses of the two kinds of nets on held-out rows, and their log probabilities, None where there are none.
+    member_scores_: tuple[list[float], torch.Tensor | None]
 
     prediction_: Any
     criterion_: Any
@@ -85,16 +85,22 @@ class ScoresHeldOutRows(NeuralNet):
             By the names that the history has.
         """
         members: Any = self.members_
-        if not self.criterion_.has_probabilities:
-            self.member_scores_ = members.criterion_losses(self.criterion_, logits), logits[None]
+        correctable = self.prediction_.correctable_to_data()
+        nets = None
+        if self.criterion_.has_probabilities:
+            nets = members.by_net(self.criterion_.log_proba(logits.flatten(0, 1)))
+        if nets is not None and correctable:
+            losses = members.loss(self.carried(nets)).tolist()
+        else:  # as a plain net does: by what it minimises
+            losses = members.criterion_losses(self.criterion_, logits)
+        self.member_scores_ = losses, nets
+        if nets is None:
             return {}
-        nets = members.by_net(self.criterion_.log_proba(logits.flatten(0, 1)))
-        self.member_scores_ = members.loss(self.carried(nets)).tolist(), nets
-        average = blended(nets, nets.new_tensor([0.5, 0.5]))
-        losses = {"valid_log_loss": float(members.loss(average))}
-        if self.prediction_.correctable_to_data():
-            losses["valid_log_loss_corrected"] = float(members.loss(self.carried(average)))
-        return losses
+        average = blended(nets, members.module.blend.to(nets.dtype))
+        seen = {"valid_log_loss": float(members.loss(average))}
+        if correctable:
+            seen["valid_log_loss_corrected"] = float(members.loss(self.carried(average)))
+        return seen
 
     def carried(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Return log probabilities carried to the prior of the data, where it is known how.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback
 
 from imbalanced_torch._ensemble.members import blended
 
@@ -73,7 +73,7 @@ class StopOutOfFold(Callback):
         for kind, loss in enumerate(losses):
             if loss < self.best_losses_[kind]:
                 self.best_losses_[kind], self.best_epochs_[kind] = loss, epoch
-                self.best_log_proba_[kind] = log_proba[kind].clone()
+                self.best_log_proba_[kind] = None if log_proba is None else log_proba[kind].clone()
                 self.best_weights_[kind] = [part.clone() for part in _means(net.module_, kind)]
 
     @torch.no_grad()
@@ -85,7 +85,7 @@ class StopOutOfFold(Callback):
             for mean, trained, values in zip(_means(module, kind), _trained(module, kind), kept, strict=True):
                 mean.copy_(values)
                 trained.copy_(values)
-        if self.blends and module.blend_is_open:
+        if self.blends and module.blend_is_open and net.prediction_.correctable_to_data():
             share = self._best_share(net, torch.stack(self.best_log_proba_), members)
             module.blend.copy_(torch.tensor([share, 1 - share]))
         self.best_weights_, self.best_log_proba_ = [None, None], [None, None]
@@ -116,40 +116,3 @@ def _parts(module: Any, kind: int, *names: str) -> list[torch.Tensor]:
     own = slice(kind * module.n_members, (kind + 1) * module.n_members)
     hidden = [getattr(layer, name) for layer in module.hidden_layers(kind) for name in names]
     return [*hidden, *(getattr(module.output, name)[own] for name in names)]
-
-
-class RisingRate(Callback):
-    """Let the learning rate rise, and at the end of a long training fall.
-
-    Over the first 20 steps it comes to 2e-3, then it rises linearly to 8e-3 at step 500. Where the user brings a
-    scheduler, that alone sets it.
-
-    Parameters
-    ----------
-    falls_from : float, default=1.0
-        Share of the epochs after which it falls along a cosine to a hundredth.
-    """
-
-    def __init__(
-        self, warm_up: int = 20, first: float = 2e-3, last: float = 8e-3, until: int = 500, falls_from: float = 1.0
-    ) -> None:
-        self.warm_up = warm_up
-        self.first = first
-        self.last = last
-        self.until = until
-        self.falls_from = falls_from
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        self.epochs_before_ = len(net.history)
-
-    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        if any(isinstance(callback, LRScheduler) for _, callback in net.callbacks_):
-            return
-        step, epoch = int(net.module_.n_steps), len(net.history) - 1 - self.epochs_before_
-        rate = self.first + (self.last - self.first) * min(1.0, step / self.until)
-        rate *= 0.5 if step < self.warm_up / 2 else 1.0
-        done = epoch / net.max_epochs
-        if done > self.falls_from:
-            rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * (done - self.falls_from) / (1 - self.falls_from))) / 2
-        for group in net.optimizer_.param_groups:
-            group["lr"] = rate

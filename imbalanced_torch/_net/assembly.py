@@ -21,9 +21,10 @@ from imbalanced_torch._data.training_data import TrainingData, holds_out_folds, 
 from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.folds import FEW, deal
+from imbalanced_torch._ensemble.learning_rate import RisingRate
 from imbalanced_torch._ensemble.members import Members
 from imbalanced_torch._ensemble.sizes import choose_sizes
-from imbalanced_torch._ensemble.stopping import RisingRate, StopOutOfFold
+from imbalanced_torch._ensemble.stopping import StopOutOfFold
 from imbalanced_torch._losses.weighted import resolve_criterion
 from imbalanced_torch._net.callbacks import EarlyStopping, copy_callbacks
 from imbalanced_torch._net.global_state import global_stream, seeded, sub_seed

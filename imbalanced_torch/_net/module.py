@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from imbalanced_torch._data.values import named
-from imbalanced_torch._ensemble.ensemble import MaskPool
+from imbalanced_torch._ensemble.ensemble import MaskPool, dropout_mask
 from imbalanced_torch._losses.logits import at_least_single
 from imbalanced_torch._losses.weighted import WeightedCriterion, check_row_losses
 from imbalanced_torch._net.global_state import seeded
@@ -36,11 +36,6 @@ class Dropout(nn.Dropout):
         if self.generator is None or not self.training or not 0 < self.p < 1:
             return super().forward(X)
         return X * dropout_mask(X, self.p, self.generator)
-
-
-def dropout_mask(like: torch.Tensor, share: float, generator: torch.Generator | None) -> torch.Tensor:
-    """Return what multiplies units: 0 for the share that is dropped, 1 / (1 - share) for the others."""
-    return torch.empty_like(like).bernoulli_(1 - share, generator=generator).div_(1 - share)
 
 
 @contextmanager
