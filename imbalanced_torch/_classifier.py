@@ -173,8 +173,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         Epochs trained, and the one, from 1, whose weights the net has; of an ensemble the later one of its two kinds of
         nets, 0 where the class prior is not beaten.
     oof_proba_ : array of shape (n, K)
-        Probabilities of the rows of X by the members that have not seen them, at `class_prior_` where exact.
-        Only where the members of an ensemble hold out folds.
+        Probabilities of the rows of X by the members that have not seen them, at `class_prior_` if the criterion has an
+        exact way back. Only where the members of an ensemble hold out folds.
     oof_log_loss_ : float
         The log loss of these, weighted as the rows are.
     settings_ : dict

@@ -67,11 +67,13 @@ def test_out_of_fold_probabilities_are_at_the_prior_and_as_good_as_on_fresh_rows
 
 def test_uncorrected_probabilities_are_far_from_it_under_a_remedy(fitted, fresh):
     remedy, model = fitted
+    if remedy == "plain":
+        pytest.skip("there is nothing to correct")
     X, _, bayes = fresh
     model.set_params(prior_correction=False)
     distance = np.abs(model.predict_proba(X)[:, 1] - bayes).mean()
     model.set_params(prior_correction=True)
-    assert distance > {"plain": 0, "sqrt": 0.05}.get(remedy, 0.15)
+    assert distance > {"sqrt": 0.05}.get(remedy, 0.15)
 
 
 @pytest.mark.parametrize("remedy", ["plain", "weights", "under", "over"])

@@ -204,6 +204,7 @@ def test_it_trains_in_a_loop_of_torchs_without_the_estimator(own_rows):
             ValueError,
             "hidden_sizes must have at least one layer; it is empty. MLP may have none.",
         ),
+        ({"encoder": 3}, TypeError, "encoder must be None or a ColumnEncoder; it is 3."),
         ({"hidden_sizes": (0,)}, ValueError, "hidden_sizes"),
         ({"dropout": 1.0}, ValueError, "dropout"),
         ({"n_features": 0}, ValueError, "n_features"),

@@ -109,6 +109,8 @@ class MLPEnsemble(nn.Module):
         self.memory = float(memory)
         #: Whether a fit settles the blend.
         self.blend_is_open = blend is None
+        if not (encoder is None or isinstance(encoder, ColumnEncoder)):
+            raise TypeError(f"encoder must be None or a ColumnEncoder; it is {encoder!r}.")
         share = 0.5 if blend is None else check_share("blend", blend, closed=True)
         self.encoder = ColumnEncoder(check_size("n_features", n_features)) if encoder is None else encoder
         generator = None if seed is None else torch.Generator().manual_seed(seed)
