@@ -56,9 +56,8 @@ class TrainingData:
         """Return the log loss, weighted as the training rows are, of probabilities of all rows, shape (n, K)."""
         rows: Any = self.training
         of_truth = proba[slice(None) if rows.index is None else rows.index][np.arange(len(rows)), rows.codes]
-        return (
-            float(-np.average(np.log(of_truth.clip(1e-15), dtype=float), weights=rows.sample_weight)) + 0.0
-        )  # not -0.0
+        mean = np.average(np.log(of_truth.clip(1e-15), dtype=float), weights=rows.sample_weight)
+        return 0.0 - float(mean)  # 0 is not -0
 
 
 def read_training_data(
