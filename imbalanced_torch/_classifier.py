@@ -38,9 +38,6 @@ from imbalanced_torch._parameters.values import listed
 from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected
 from imbalanced_torch._remedies.plan import TrainingPlan
 
-#: Parameters that act on what a trained net predicts.
-_AT_PREDICTION = ("prior_correction", "decision")
-
 
 @contextmanager
 def _gradients() -> Iterator[None]:
@@ -273,42 +270,6 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.random_state = random_state
         self.verbose = verbose
         self._kwargs = kwargs
-
-    # Parameters
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters by name.
-
-        `prior_correction` and `decision` take effect at once, in `net_` too, the others in the next `fit`. An object
-        whose parameter is set, as by `sampling__ratio`, is copied first.
-
-        Parameters
-        ----------
-        **params
-            Parameters of the estimator, of objects that are parameters, and of the net's parts.
-
-        Returns
-        -------
-        Self
-            The classifier.
-
-        Raises
-        ------
-        ValueError
-            If a name is no parameter.
-
-        Warns
-        -----
-        UncorrectedDecisionWarning
-            If costs or a threshold now read probabilities at another prior than the data's.
-        """
-        matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
-        before = self._valid_prediction() if matters else None
-        super().set_params(**params)
-        after = self._valid_prediction() if matters else None
-        if after is not None and uncorrected(after) and not uncorrected(before):
-            warn_uncorrected(after, self.decision, self.classes_, stacklevel=2)
-        return self
 
     def _learning_rate(self) -> Any:
         """Return `lr` as a float, or the tensor that it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from imbalanced_torch._data.checks import check_X
 from imbalanced_torch._data.rows import Rows, check_fits
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._export.exported_estimator import Exports
 from imbalanced_torch._net.forward import checked_logits
 from imbalanced_torch._net.global_state import worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
@@ -24,16 +25,55 @@ from imbalanced_torch._prediction.prediction import (
     raw_scores,
     remembered,
     resolve_prediction,
+    uncorrected,
+    warn_uncorrected,
 )
 
+#: Parameters that act on what a trained net predicts.
+_AT_PREDICTION = ("prior_correction", "decision")
 
-class FittedClassifier(SavesParams, ClassifierMixin):
+
+class FittedClassifier(Exports, SavesParams, ClassifierMixin):
     """A classifier around a net that it has trained: labels outside, codes inside."""
 
     module: Any
     prior_correction: Any
     decision: Any
     net_: ImbalancedNet
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        `prior_correction` and `decision` take effect at once, in `net_` too, the others in the next `fit`. An object
+        whose parameter is set, as by `sampling__ratio`, is copied first.
+
+        Parameters
+        ----------
+        **params
+            Parameters of the estimator, of objects that are parameters, and of the net's parts.
+
+        Returns
+        -------
+        Self
+            The classifier.
+
+        Raises
+        ------
+        ValueError
+            If a name is no parameter.
+
+        Warns
+        -----
+        UncorrectedDecisionWarning
+            If costs or a threshold now read probabilities at another prior than the data's.
+        """
+        matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
+        before = self._valid_prediction() if matters else None
+        super().set_params(**params)
+        after = self._valid_prediction() if matters else None
+        if after is not None and uncorrected(after) and not uncorrected(before):
+            warn_uncorrected(after, self.decision, self.classes_, stacklevel=2)
+        return self
 
     def _module_class(self) -> Any:
         """Return the module, behind a functools.partial too; None is the default net."""

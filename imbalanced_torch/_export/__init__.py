@@ -1,0 +1,1 @@
+"""A fitted estimator as something to ship: a file without pickle, an ONNX graph, a model card."""
