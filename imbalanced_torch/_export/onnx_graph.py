@@ -1,0 +1,294 @@
+"""A fitted estimator as one ONNX graph: rows as the user has them go in, labels and probabilities come out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from imbalanced_torch._data.checks import check_X
+from imbalanced_torch._data.rows import Rows
+from imbalanced_torch._export.onnx_columns import ML, OUTPUTS, Inputs, array_inputs, column_inputs
+from imbalanced_torch._export.onnx_operators import OPSET, translations
+from imbalanced_torch._net.module import unpack_logits
+from imbalanced_torch._parameters.values import listed
+from imbalanced_torch._prediction.prediction import Prediction
+from imbalanced_torch._version import __version__
+
+#: Versions of the format and of the operators for words that came with OPSET.
+_IR_VERSION, _ML_VERSION = 8, 3
+#: Loggers of the exporter, which say what is no matter of the user's.
+_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+#: The exporter changes things of torch's while it works: one thread at a time.
+_lock = threading.RLock()
+
+
+def onnx_bytes(estimator: Any, X: Any = None) -> bytes:
+    """Return the graph of a fitted estimator as a file holds it.
+
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    X : what the estimator predicts, or None
+        Rows, of which two are looked at; needed where only they tell what the net takes.
+    """
+    _check_packages()
+    classes = _labels(estimator.classes_)
+    example = _zeros(estimator) if X is None else _rows_of(estimator, X)
+    graph = _traced(estimator, example)
+    return _around(graph, estimator, _by_name(example), classes).SerializeToString()
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"to_onnx needs the packages onnx and onnxscript ({error}): pip install 'imbalanced-torch[onnx]'"
+        ) from error
+
+
+def _labels(classes: np.ndarray) -> np.ndarray:
+    """Return the labels in a type that a graph can hold."""
+    kind = classes.dtype.kind
+    if kind in "OU" and all(isinstance(label, str) for label in classes.tolist()):
+        return classes.astype(object)
+    if kind == "b" or classes.dtype == np.float32:
+        return classes
+    if kind == "f":
+        return classes.astype(np.float64)
+    if kind in "iu" and (classes <= np.iinfo(np.int64).max).all():
+        return classes.astype(np.int64)
+    raise ValueError(
+        "the labels in an ONNX graph must be strings, bools, floats or ints of at most 63 bits; those of this "
+        f"estimator are {listed(classes)}, of the type {classes.dtype}."
+    )
+
+
+# What the net takes
+
+
+def _zeros(estimator: Any) -> Any:
+    """Return two rows of zeros, as the net takes them: a tensor or a dict of tensors."""
+    shape, dtype = estimator.row_shape_, estimator.net_.dtype
+    if dtype is None or shape is None:
+        why = "dtype=None lets values reach the net as they come" if dtype is None else "rows of a Dataset may be anything"
+        raise ValueError(f"to_onnx must be given X, a few rows as in fit: {why}.")
+    if isinstance(shape, Mapping):
+        return {name: torch.zeros(2, *each, dtype=dtype) for name, each in shape.items()}
+    return torch.zeros(2, *shape, dtype=dtype)
+
+
+def _rows_of(estimator: Any, X: Any) -> Any:
+    """Return two rows of X as the net takes them: a tensor or a dict of tensors."""
+    net = estimator.net_
+    checked = check_X(estimator, X, reset=False, finite=estimator._finite())
+    rows = Rows(checked, dtype=net.dtype, collate=net.collate_for_prediction).first_batch()[0]
+    found = rows.values() if isinstance(rows, Mapping) else [rows]
+    if not all(isinstance(part, torch.Tensor) for part in found):
+        raise TypeError(f"rows of X must become a tensor or a dict of tensors; they become a {type(rows).__name__}.")
+    if all(len(part) > 1 for part in found):
+        return rows
+    # One row would be taken for a number of rows that is fixed.
+    return {name: _twice(part) for name, part in rows.items()} if isinstance(rows, Mapping) else _twice(rows)
+
+
+def _twice(values: torch.Tensor) -> torch.Tensor:
+    return torch.cat([values, values])
+
+
+def _by_name(example: Any) -> dict[str, torch.Tensor]:
+    return dict(example) if isinstance(example, Mapping) else {"X": example}
+
+
+# The graph from there to codes and probabilities, by torch
+
+
+class _FromRowsToCodes(nn.Module):
+    """All that an estimator does between the net's input and the codes of labels, in evaluation mode on the CPU."""
+
+    def __init__(self, module: nn.Module, prediction: Prediction, names: list[str] | None) -> None:
+        super().__init__()
+        self.module = module
+        self.criterion = copy.deepcopy(prediction.criterion)
+        self.prediction = replace(prediction, criterion=self.criterion)
+        self.names = names
+        self.cpu().eval()
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return codes, shape (n,), and probabilities, shape (n, K)."""
+        own = [values.clone() for values in inputs]  # for modules that write into their input
+        output = self.module(*own) if self.names is None else self.module(**dict(zip(self.names, own, strict=True)))
+        logits = unpack_logits(output)
+        return self.prediction.scores(logits).argmax(dim=1), self.prediction.proba(logits).float()
+
+
+def _traced(estimator: Any, example: Any) -> Any:
+    """Return the graph from what the net takes to codes and probabilities."""
+    net = estimator.net_
+    found = net.prediction_
+    prediction = estimator._prediction()
+    net.predict_with(found)  # an export changes nothing
+    module = copy.deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # as it was before torch.compile
+    whole = _FromRowsToCodes(module, prediction, list(example) if isinstance(example, Mapping) else None)
+    parts, rows = _by_name(example), torch.export.Dim("n")
+    try:
+        with _quiet(), torch.no_grad():
+            program: Any = torch.onnx.export(
+                whole,
+                tuple(parts.values()),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                optimize=False,  # some of its rewriting loses constants
+                external_data=False,
+                input_names=[f"in_{place}" for place in range(len(parts))],
+                output_names=["codes", "probabilities"],
+                dynamic_shapes=(tuple({0: rows} for _ in parts),),
+                custom_translation_table=translations(),
+            )
+    except Exception as error:
+        raise ValueError(
+            f"this estimator can't become an ONNX graph: torch's exporter can't follow {type(module).__name__}, or "
+            f"decision={listed(estimator.decision)}, for rows of any number. It says: {_root_of(error)}"
+        ) from error
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let torch's exporter work without a word, alone, and leave loggers and warnings as they were."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _root_of(error: BaseException) -> str:
+    """Return what the first of a chain of errors says, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+
+
+# The graph around it, from the user's rows to labels
+
+
+def _around(model: Any, estimator: Any, example: Mapping[str, torch.Tensor], classes: np.ndarray) -> Any:
+    """Return the model with the user's inputs before the net's, and labels behind the codes."""
+    from onnx import TensorProto, compose, helper, numpy_helper
+
+    _forget_the_source(model)
+    columns = getattr(estimator, "columns_", None)
+    prefix = _unlike([*example, *(() if columns is None else map(str, columns.names)), *OUTPUTS])
+    model = compose.add_prefix(model, prefix)
+    graph = model.graph
+    of_net = [(value.name, value.type.tensor_type.elem_type) for value in graph.input]
+    if columns is not None:
+        inputs = column_inputs(columns, of_net[0])
+    else:
+        floats = (TensorProto.FLOAT, TensorProto.DOUBLE) if estimator.net_.dtype is not None else ()
+        types = [TensorProto.FLOAT if dtype in floats else dtype for _, dtype in of_net]
+        shapes = [values.shape[1:] for values in example.values()]
+        inputs = array_inputs(list(zip(example, shapes, types, strict=True)), of_net)
+    codes, proba = (value.name for value in graph.output)
+    labels = f"{prefix}labels"
+    last = [
+        helper.make_node("Gather", [labels, codes], ["label"], name=f"{prefix}label", axis=0),
+        helper.make_node("Identity", [proba], ["probabilities"], name=f"{prefix}probabilities/node"),
+    ]
+    held = numpy_helper.from_array(classes, labels)
+    whole = helper.make_graph(
+        [*inputs.nodes, *graph.node, *last],
+        type(estimator).__name__,
+        inputs.values,
+        [
+            helper.make_tensor_value_info("label", held.data_type, ["n"]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)]),
+        ],
+        [*inputs.constants, held, *graph.initializer],
+    )
+    opsets = {opset.domain: opset.version for opset in model.opset_import} | {ML: _ML_VERSION}
+    made = helper.make_model(
+        whole,
+        functions=list(model.functions),
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
+        ir_version=_IR_VERSION,
+        producer_name="imbalanced-torch",
+        producer_version=__version__,
+    )
+    helper.set_model_props(made, _described(estimator, inputs, classes))
+    return made
+
+
+def _unlike(names: list[str]) -> str:
+    """Return a prefix that none of the names has."""
+    prefix = "net/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _forget_the_source(model: Any) -> None:
+    """Remove what the exporter notes of each node: lines of Python, with the paths of this machine."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in nodes:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    for values in (model.graph.input, model.graph.output, model.graph.initializer):
+        for value in values:
+            del value.metadata_props[:]
+            value.doc_string = ""
+    del model.graph.value_info[:]
+
+
+def _described(estimator: Any, inputs: Inputs, classes: np.ndarray) -> dict[str, str]:
+    """Return what the model says of itself, each as JSON."""
+    priors = estimator.class_priors_
+    said = {
+        "imbalanced_torch": __version__,
+        "classes": classes.tolist(),
+        "class_prior": priors.class_prior,
+        "effective_prior": priors.effective_prior,
+        "prior_correction": estimator.prior_correction,
+        "decision": estimator.decision,
+    }
+    names = getattr(estimator, "feature_names_in_", None)
+    if inputs.described:
+        said["columns"] = inputs.described
+    elif names is not None:
+        said["columns"] = names
+    return {name: json.dumps(_plain(value), allow_nan=False) for name, value in said.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: keys as text, what is not finite as null, other things as Python writes them."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else repr(value)
+
