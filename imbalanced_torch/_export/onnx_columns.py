@@ -11,7 +11,7 @@ import numpy as np
 from imbalanced_torch._data.columns import UNSEEN, Columns
 
 #: Names that outputs have, and columns may have too.
-OUTPUTS = ("label", "probabilities")
+OUTPUTS = ["label", "probabilities"]
 #: The operators of ONNX that know words.
 ML = "ai.onnx.ml"
 

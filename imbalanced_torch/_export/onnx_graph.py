@@ -27,6 +27,8 @@ from imbalanced_torch._version import __version__
 
 #: Versions of the format and of the operators for words that came with OPSET.
 _IR_VERSION, _ML_VERSION = 8, 3
+#: What the net's inputs are called, before a number.
+_INPUT = "in_"
 #: Loggers of the exporter, which say what is no matter of the user's.
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 #: The exporter changes things of torch's while it works: one thread at a time.
@@ -45,8 +47,9 @@ def onnx_bytes(estimator: Any, X: Any = None) -> bytes:
     _check_packages()
     classes = _labels(estimator.classes_)
     example = _zeros(estimator) if X is None else _rows_of(estimator, X)
-    graph = _traced(estimator, example)
-    return _around(graph, estimator, _by_name(example), classes).SerializeToString()
+    prefix = _prefix(estimator, example)
+    inputs = _inputs(estimator, example, prefix)
+    return _around(_traced(estimator, example), inputs, prefix, estimator, classes).SerializeToString()
 
 
 def _check_packages() -> None:
@@ -83,7 +86,11 @@ def _zeros(estimator: Any) -> Any:
     """Return two rows of zeros, as the net takes them: a tensor or a dict of tensors."""
     shape, dtype = estimator.row_shape_, estimator.net_.dtype
     if dtype is None or shape is None:
-        why = "dtype=None lets values reach the net as they come" if dtype is None else "rows of a Dataset may be anything"
+        why = (
+            "dtype=None lets values reach the net as they come"
+            if dtype is None
+            else "rows of a Dataset may be anything"
+        )
         raise ValueError(f"to_onnx must be given X, a few rows as in fit: {why}.")
     if isinstance(shape, Mapping):
         return {name: torch.zeros(2, *each, dtype=dtype) for name, each in shape.items()}
@@ -110,6 +117,31 @@ def _twice(values: torch.Tensor) -> torch.Tensor:
 
 def _by_name(example: Any) -> dict[str, torch.Tensor]:
     return dict(example) if isinstance(example, Mapping) else {"X": example}
+
+
+def _prefix(estimator: Any, example: Any) -> str:
+    """Return how all names begin that are not the user's."""
+    columns = getattr(estimator, "columns_", None)
+    names = [*_by_name(example), *(() if columns is None else map(str, columns.names))]
+    prefix = "net/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _inputs(estimator: Any, example: Any, prefix: str) -> Inputs:
+    """Return the graph's inputs, with the nodes that lead to those of the net."""
+    from onnx import TensorProto, helper
+
+    parts, columns = _by_name(example), getattr(estimator, "columns_", None)
+    types = [helper.np_dtype_to_tensor_dtype(values.numpy().dtype) for values in parts.values()]
+    of_net = [(f"{prefix}{_INPUT}{place}", dtype) for place, dtype in enumerate(types)]
+    if columns is not None:
+        return column_inputs(columns, of_net[0])
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE) if estimator.net_.dtype is not None else ()
+    given = [TensorProto.FLOAT if dtype in floats else dtype for dtype in types]
+    shapes = [values.shape[1:] for values in parts.values()]
+    return array_inputs(list(zip(parts, shapes, given, strict=True)), of_net)
 
 
 # The graph from there to codes and probabilities, by torch
@@ -145,17 +177,18 @@ def _traced(estimator: Any, example: Any) -> Any:
     parts, rows = _by_name(example), torch.export.Dim("n")
     try:
         with _quiet(), torch.no_grad():
+            # By itself, for torch.onnx.export would let a number of rows be fixed.
+            shapes = (tuple({0: rows} for _ in parts),)
+            traced = torch.export.export(whole, tuple(parts.values()), dynamic_shapes=shapes, strict=False)
             program: Any = torch.onnx.export(
-                whole,
-                tuple(parts.values()),
+                traced,
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
                 optimize=False,  # some of its rewriting loses constants
                 external_data=False,
-                input_names=[f"in_{place}" for place in range(len(parts))],
+                input_names=[f"{_INPUT}{place}" for place in range(len(parts))],
                 output_names=["codes", "probabilities"],
-                dynamic_shapes=(tuple({0: rows} for _ in parts),),
                 custom_translation_table=translations(),
             )
     except Exception as error:
@@ -193,28 +226,18 @@ def _root_of(error: BaseException) -> str:
 # The graph around it, from the user's rows to labels
 
 
-def _around(model: Any, estimator: Any, example: Mapping[str, torch.Tensor], classes: np.ndarray) -> Any:
+def _around(model: Any, inputs: Inputs, prefix: str, estimator: Any, classes: np.ndarray) -> Any:
     """Return the model with the user's inputs before the net's, and labels behind the codes."""
     from onnx import TensorProto, compose, helper, numpy_helper
 
     _forget_the_source(model)
-    columns = getattr(estimator, "columns_", None)
-    prefix = _unlike([*example, *(() if columns is None else map(str, columns.names)), *OUTPUTS])
-    model = compose.add_prefix(model, prefix)
+    model = compose.add_prefix(_with_types(model), prefix)
     graph = model.graph
-    of_net = [(value.name, value.type.tensor_type.elem_type) for value in graph.input]
-    if columns is not None:
-        inputs = column_inputs(columns, of_net[0])
-    else:
-        floats = (TensorProto.FLOAT, TensorProto.DOUBLE) if estimator.net_.dtype is not None else ()
-        types = [TensorProto.FLOAT if dtype in floats else dtype for _, dtype in of_net]
-        shapes = [values.shape[1:] for values in example.values()]
-        inputs = array_inputs(list(zip(example, shapes, types, strict=True)), of_net)
     codes, proba = (value.name for value in graph.output)
     labels = f"{prefix}labels"
     last = [
-        helper.make_node("Gather", [labels, codes], ["label"], name=f"{prefix}label", axis=0),
-        helper.make_node("Identity", [proba], ["probabilities"], name=f"{prefix}probabilities/node"),
+        helper.make_node("Gather", [labels, codes], OUTPUTS[:1], name=f"{prefix}label", axis=0),
+        helper.make_node("Identity", [proba], OUTPUTS[1:], name=f"{prefix}probabilities/node"),
     ]
     held = numpy_helper.from_array(classes, labels)
     whole = helper.make_graph(
@@ -222,8 +245,8 @@ def _around(model: Any, estimator: Any, example: Mapping[str, torch.Tensor], cla
         type(estimator).__name__,
         inputs.values,
         [
-            helper.make_tensor_value_info("label", held.data_type, ["n"]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)]),
+            helper.make_tensor_value_info(OUTPUTS[0], held.data_type, ["n"]),
+            helper.make_tensor_value_info(OUTPUTS[1], TensorProto.FLOAT, ["n", len(classes)]),
         ],
         [*inputs.constants, held, *graph.initializer],
     )
@@ -240,14 +263,6 @@ def _around(model: Any, estimator: Any, example: Mapping[str, torch.Tensor], cla
     return made
 
 
-def _unlike(names: list[str]) -> str:
-    """Return a prefix that none of the names has."""
-    prefix = "net/"
-    while any(name.startswith(prefix) for name in names):
-        prefix = f"_{prefix}"
-    return prefix
-
-
 def _forget_the_source(model: Any) -> None:
     """Remove what the exporter notes of each node: lines of Python, with the paths of this machine."""
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
@@ -259,6 +274,22 @@ def _forget_the_source(model: Any) -> None:
             del value.metadata_props[:]
             value.doc_string = ""
     del model.graph.value_info[:]
+
+
+def _with_types(model: Any) -> Any:
+    """Return the model, casts to the type of another value made casts to that type: runtimes warn of the others."""
+    from onnx import helper, shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    types = {held.name: held.data_type for held in graph.initializer}
+    for values in (graph.input, graph.value_info, graph.output):
+        types |= {value.name: value.type.tensor_type.elem_type for value in values}
+    for node in model.graph.node:
+        if node.op_type == "CastLike" and types.get(node.input[1]):
+            node.op_type = "Cast"
+            node.attribute.append(helper.make_attribute("to", types[node.input[1]]))
+            del node.input[1:]
+    return model
 
 
 def _described(estimator: Any, inputs: Inputs, classes: np.ndarray) -> dict[str, str]:
@@ -291,4 +322,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else repr(value)
-

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 #: The version of ONNX's operators that graphs are made of: the lowest that torch's exporter writes.
@@ -31,6 +32,13 @@ def _op() -> Any:
     return opset18
 
 
+def _number(value: float, like: Any) -> Any:
+    """Return a number of the type that an argument has."""
+    from onnxscript import ir
+
+    return _op().Constant(value=ir.tensor(np.array(value, like.dtype.numpy())))
+
+
 def _searchsorted(
     sequences: Any,
     values: Any,
@@ -41,7 +49,7 @@ def _searchsorted(
 ) -> Any:
     """Return the places of values of shape (..., n) in ascending sequences of shape (..., m), by bisection.
 
-    NaN has place 0, not m: in the graph as in torch, what is read there is NaN again.
+    That of NaN is 0 here and m in torch.
     """
     op, n_axes = _op(), len(sequences.shape)
     if sorter is not None or n_axes != len(values.shape):
@@ -50,7 +58,8 @@ def _searchsorted(
     length = int(sequences.shape[-1])
     steps = [1 << power for power in reversed(range(length.bit_length()))]
     # With infinities at the end, no step leads out of range.
-    longer = op.Pad(sequences, [0] * (2 * n_axes - 1) + [2 * steps[0] - 1 - length], math.inf)
+    pads = [0] * (2 * n_axes - 1) + [2 * steps[0] - 1 - length]
+    longer = op.Pad(sequences, pads, _number(math.inf, like=sequences))
     place = op.Cast(op.ConstantOfShape(op.Shape(values)), to=_INT64)
     for step in steps:
         passed = reaches(op.GatherElements(longer, op.Add(place, step - 1), axis=n_axes - 1), values)
@@ -61,23 +70,25 @@ def _searchsorted(
 
 def _log1p(x: Any) -> Any:
     """Return log(1 + x) with all digits of a small x: what 1 + x has rounded off is divided out (Kahan)."""
-    op = _op()
-    above = op.Add(x, 1.0)
-    kept = op.Sub(above, 1.0)
+    op, one, zero = _op(), _number(1.0, like=x), _number(0.0, like=x)
+    above = op.Add(x, one)
+    kept = op.Sub(above, one)
     exact = op.Mul(op.Log(above), op.Div(x, kept))
-    return op.Where(op.Equal(kept, 0.0), x, op.Where(op.IsInf(above), above, exact))
+    return op.Where(op.Equal(kept, zero), x, op.Where(op.IsInf(above), above, exact))
 
 
 def _log_sigmoid(x: Any) -> Any:
     """Return log sigmoid(x), finite where the sigmoid is 0 to the last digit: min(x, 0) - log(1 + exp(-|x|))."""
-    op = _op()
-    return op.Sub(op.Neg(op.Relu(op.Neg(x))), _log1p(op.Exp(op.Neg(op.Abs(x)))))
+    op, zero = _op(), _number(0.0, like=x)
+    share = op.Exp(op.Neg(op.Abs(x)))
+    share.dtype = x.dtype
+    return op.Sub(op.Min(x, zero), _log1p(share))
 
 
 def _logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
     """Return log sum exp with the greatest value taken out before: ONNX does not ask that of its own operator."""
-    op = _op()
+    op, zero = _op(), _number(0.0, like=x)
     top = op.ReduceMax(x, dim, keepdims=True)
-    top = op.Where(op.IsInf(top), 0.0, top)
+    top = op.Where(op.IsInf(top), zero, top)
     total = op.Add(op.Log(op.ReduceSum(op.Exp(op.Sub(x, top)), dim, keepdims=True)), top)
     return total if keepdim else op.Squeeze(total, dim)
