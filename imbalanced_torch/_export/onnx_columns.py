@@ -54,7 +54,9 @@ def column_inputs(columns: Columns, of_net: tuple[str, int]) -> Inputs:
     """
     from onnx import TensorProto, helper
 
-    (inner, wanted), inputs, parts = of_net, Inputs(), []
+    (inner, wanted), inputs = of_net, Inputs()
+    parts: list[str] = []
+    missing: str | None
     names = _input_names([str(name) for name in columns.names])
     for place, (name, levels) in enumerate(zip(names, columns.levels, strict=True)):
         dtype, missing, prefix = TensorProto.FLOAT, "NaN", f"{inner}/{place}"
@@ -67,7 +69,7 @@ def column_inputs(columns: Columns, of_net: tuple[str, int]) -> Inputs:
             numbers = _exact(columns.names[place], levels)
             dtype = helper.np_dtype_to_tensor_dtype(numbers.dtype)
             parts.append(_code_of_number(inputs, name, prefix, numbers))
-        said = {"name": columns.names[place], "input": name, "kind": columns.kinds[place]}
+        said: dict[str, Any] = {"name": columns.names[place], "input": name, "kind": columns.kinds[place]}
         said |= {} if levels is None else {"levels": list(levels)}
         inputs.described.append({**said, "missing": missing})
         inputs.values.append(helper.make_tensor_value_info(name, dtype, ["n", 1]))
@@ -96,13 +98,10 @@ def _code_of_word(inputs: Inputs, name: str, prefix: str, levels: Sequence[str])
     words, codes = list(levels), [float(code) for code in range(len(levels))]
     if "" not in words:
         words, codes = [*words, ""], [*codes, np.nan]
-    node = helper.make_node(
-        *("LabelEncoder", [name], [f"{prefix}/code"]),
-        **{"name": f"{prefix}/encode", "domain": ML},
-        **{"keys_strings": words, "values_floats": codes, "default_float": UNSEEN},
-    )
-    inputs.nodes.append(node)
-    return f"{prefix}/code"
+    code = f"{prefix}/code"
+    to_codes: Any = {"keys_strings": words, "values_floats": codes, "default_float": UNSEEN}
+    inputs.nodes.append(helper.make_node("LabelEncoder", [name], [code], f"{code}/node", domain=ML, **to_codes))
+    return code
 
 
 def _exact(name: Any, levels: Sequence[Any]) -> np.ndarray:
