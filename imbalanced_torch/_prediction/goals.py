@@ -108,7 +108,7 @@ class LevelGoal(Goal):
             return int(within[-1])
         raise ValueError(
             f"{self} can't be kept: the rows that are likeliest {label!r} share one score, and are "
-            f"{_percent(steps.share[0])} of the {len(steps.margins)} held-out rows. Choose a larger share."
+            f"{_percent(steps.share[0])} of the {steps.called[-1]} held-out rows. Choose a larger share."
         )
 
 
