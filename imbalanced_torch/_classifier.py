@@ -24,6 +24,7 @@ from imbalanced_torch._net.assembly import (
     continue_net,
     deal_folds,
     draws_globally,
+    held_out_rows,
     make_members,
     make_plan,
     make_stopping,
@@ -35,7 +36,7 @@ from imbalanced_torch._parameters.checks import check_parameters
 from imbalanced_torch._parameters.constraints import check_constraints
 from imbalanced_torch._parameters.protocol import KeywordParameters
 from imbalanced_torch._parameters.values import listed
-from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected
+from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected, while_training
 from imbalanced_torch._remedies.plan import TrainingPlan
 
 
@@ -89,14 +90,18 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         `effective_prior_`, at which False leaves them. True takes `class_prior_`. A dict from label to prior, or an
         array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it from
         unlabelled rows). May be set after `fit`.
-    decision : "trained", "argmax", "balanced", float, dict or array, default="trained"
+    decision : word, goal, float, dict, array or callable, default="trained"
         How `predict` chooses. "trained" takes the class of the greatest logit, so that `class_weight` and `sampling`
         act as trained even where probabilities are corrected. "argmax" takes the greatest probability of
         `predict_proba`; a float is a threshold on that of `classes_[1]`, and {label: number} one on that of the class
-        named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true: {predicted:
-        cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c, which is
-        optimal for balanced accuracy and needs no remedy in training. May be set after `fit`; `decision_function` stays
-        the logits. Costs of more than 100 classes that are changed in place must be set again.
+        named; costs, as an array of shape (K, K) with true classes in rows, as a nested dict {true: {predicted: cost}}
+        or as a function of (proba, X) that returns expected costs of shape (n, K), take the class that costs least in
+        expectation. "balanced" takes the greatest p_c / prior_c, which is optimal for balanced accuracy and needs no
+        remedy in training. Goals are settled on the rows that were held out of training: {"recall": 0.8} and
+        {"precision": 0.9} of the rarest class or of one named, {"recall": {label: 0.8}}; {"share": 0.01} of rows to
+        call so; RecallFloor and PrecisionFloor with a stated confidence; "f1", "mcc", "gmean" or a scorer of
+        scikit-learn, at its best. May be set after `fit`; `decision_function` stays the logits. Costs of more than 100
+        classes that are changed in place must be set again.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`,
         and in an ensemble is a few steps, after which the held-out rows are looked at. 1.0 gives every strategy as many
@@ -171,7 +176,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         nets, 0 where the class prior is not beaten.
     oof_proba_ : array of shape (n, K)
         Probabilities of the rows of X by the members that have not seen them, at `class_prior_` if the criterion has an
-        exact way back. Only where the members of an ensemble hold out folds.
+        exact way back. Only where the members of an ensemble hold out folds. Pickles and files hold them.
     oof_log_loss_ : float
         The log loss of these, weighted as the rows are.
     settings_ : dict
@@ -305,6 +310,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             If `sampling` and numbers of the user's, by class or by row, both balance the classes.
         UncorrectedDecisionWarning
             If costs or a threshold read probabilities at another prior than the data's.
+        UncertainDecisionWarning
+            If a goal is settled on few rows, or to a decision for one class.
         UserWarning
             If an epoch has very few rows, or if rows of one class only have weight.
         """
@@ -401,7 +408,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             if net is None
             else continue_net(self, settings, net)
         )
-        self._decide(new, plan, data.classes)
+        self._decide(new, plan, data.classes, holds_out=data.validation is not None or folds is not None)
 
         # 6. Training: epoch by epoch, each as plan.epoch(i) says.
         stream = sub_seed(seed, TRAINING, n_before)
@@ -424,14 +431,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
         return self._assign(new, data, settings, members)
 
-    def _decide(self, net: ImbalancedNet, plan: TrainingPlan, classes: np.ndarray) -> None:
+    def _decide(self, net: ImbalancedNet, plan: TrainingPlan, classes: np.ndarray, *, holds_out: bool) -> None:
         """Let the net make of logits what `prior_correction` and `decision` say."""
         priors = plan.last.priors
         # Before every class has come, nothing can be corrected, and what is asked for matters at prediction only.
         every = priors.class_prior.all()
+        decision = while_training(self._with_parameters("decision"), classes, holds_out) if every else "trained"
         prediction = resolve_prediction(
             self.prior_correction if every else False,
-            self.decision if every else "trained",
+            decision,
             net.criterion_,
             priors.class_prior,
             priors.effective_prior,
@@ -443,11 +451,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         net.predict_with(prediction)
 
     def _assign(self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None) -> Self:
-        for name in (*COLUMNS, "oof_proba_", "oof_log_loss_"):
+        for name in COLUMNS:
             self.__dict__.pop(name, None)
+        self._forget_held_out()
         self.__dict__.update(data.columns)
-        if members is not None and members.folds is not None and net.criterion_.has_probabilities:
-            self.oof_proba_ = members.out_of_fold_proba(net)
+        held_out = held_out_rows(net, data, members)
+        if held_out is not None:
+            self._held_out = held_out
+        if held_out is not None and held_out.members is not None:
+            self.oof_proba_ = members.out_of_fold_proba(net, held_out.logits)  # type: ignore[union-attr]
             self.oof_log_loss_ = data.log_loss(self.oof_proba_)
         self.settings_ = settings.chosen()
         self.net_ = net
@@ -455,6 +467,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.class_priors_ = net.priors_
         self.n_iter_ = len(net.history)
         self.best_epoch_ = net.best_epoch_
+        self._valid_prediction()  # settles a goal, which may warn
         return self
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
