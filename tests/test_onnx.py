@@ -168,6 +168,8 @@ DECISIONS = {
     "log-odds of costs": {"decision": [[0, 1], [7, 0]]},
     "costs": {"decision": [[-1, 1], [3, -2]], "class_weight": {1: 2}, "prior_correction": True},
     "one way costs": {"decision": [[0, 1], [0, -1]]},
+    "settled goal": {"decision": {"recall": 0.6}, "class_weight": "balanced"},
+    "score": {"decision": "f1"},
     "no bins": {"module__n_bins": 0},
     "two logits": {"module__n_outputs": 2},
     "blended": {"module__blend": 1.0},
@@ -187,7 +189,7 @@ def test_every_decision_on_arrays_of_two_classes_is_in_the_graph(parameters):
     [
         {},
         {"decision": "argmax", "sampling": "over", "prior_correction": True},
-        {"decision": "balanced"},
+        {"decision": "gmean"},
         {"decision": 1 - np.eye(4) + np.diag([0.0, 3, 1], 1), "class_weight": "sqrt", "prior_correction": True},
     ],
 )
@@ -496,6 +498,21 @@ def test_a_module_that_the_exporter_can_not_follow_is_named_with_the_reason(modu
     X, y = numbers()
     model = plain(module).fit(X, y)
     with pytest.raises(ValueError, match=rf"can't become an ONNX graph: .* {module.__name__}, or decision='trained'"):
+        model.to_onnx(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [
+        (lambda proba, X: proba[:, ::-1] * X[:, :1], r"decision as a function cost\(proba, X\) needs X"),
+        ({"precision": 0.999}, r"needs rows that the net has not trained on, and none are held out"),
+    ],
+    ids=["costs by row", "no rows held out"],
+)
+def test_a_decision_that_no_graph_can_make_says_why(decision, reason):
+    X, y = numbers()
+    model = plain(nn.Linear).fit(X, y).set_params(decision=decision)
+    with pytest.raises(ValueError, match=reason):
         model.to_onnx(io.BytesIO())
 
 

@@ -175,6 +175,8 @@ def _traced(estimator: Any, example: Any) -> Any:
     module = copy.deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # as it was before torch.compile
     whole = _FromRowsToCodes(module, prediction, list(example) if isinstance(example, Mapping) else None)
     parts, rows = _by_name(example), torch.export.Dim("n")
+    with torch.no_grad():
+        whole(*parts.values())  # a decision that needs more than logits says so itself
     try:
         with _quiet(), torch.no_grad():
             # By itself, for torch.onnx.export would let a number of rows be fixed.
