@@ -99,7 +99,7 @@ SLOW = {
     "test_modules_of_the_users_with_one_logit_or_two_in_both_precisions",
     "test_names_that_outputs_have_and_none_are_called_otherwise",
     "test_no_word_means_missing_where_the_empty_one_is_a_level",
-    "test_operators_that_torch_does_not_export_keep_all_digits",
+    "test_operators_are_the_same_in_a_graph",
     "test_out_of_fold_probabilities_have_not_seen_their_rows",
     "test_polars_and_names_that_are_no_strings",
     "test_probabilities_are_the_exact_inverse_at_the_least_loss",

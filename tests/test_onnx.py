@@ -18,6 +18,8 @@ from sklearn.datasets import make_classification
 from torch import nn
 
 from imbalanced_torch import MLP, ImbalancedNetClassifier, MLPEnsemble
+from imbalanced_torch._export.onnx_graph import _quiet
+from imbalanced_torch._export.onnx_operators import InOperatorsOfONNX
 from imbalanced_torch._losses.weighted import LOSSES
 
 onnx = pytest.importorskip("onnx")
@@ -533,45 +535,48 @@ def test_a_target_that_is_no_file_is_refused_before_any_work():
 
 # The operators
 
-
-class Operators(nn.Module):
-    def __init__(self, right):
-        super().__init__()
-        self.right = right
-        self.register_buffer("grid", torch.tensor([[-1.0, -1.0, 0.0, 2.0, torch.inf], [0.0, 1.0, 2.0, 3.0, 3.0]]))
-
-    def forward(self, X):
-        grid = self.grid.to(X.dtype)
-        return (
-            torch.searchsorted(grid, X.t().contiguous(), right=self.right),
-            torch.nn.functional.logsigmoid(X),
-            X.exp().log1p(),
-            torch.logsumexp(torch.stack([X, X + 1]), dim=(0, 2)),
-        )
+EXTREMES = [-torch.inf, -800.0, -104.0, -37.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 2.0, 3.0, 88.0, 750.0, torch.inf]
+GRID = [[-1.0, -1.0, 0.0, 2.0, torch.inf], [0.0, 1.0, 2.0, 3.0, 3.0]]
+OPERATORS = {
+    "log1p": lambda X: torch.log1p(X.exp()) + X.abs().neg().exp().log1p(),
+    "logsigmoid": torch.nn.functional.logsigmoid,
+    "logsumexp": lambda X: torch.logsumexp(torch.stack([X, X + 1]), 0) + X.logsumexp((0, 1), keepdim=True),
+    "searchsorted": lambda X: torch.searchsorted(torch.tensor(GRID).to(X), X.t().contiguous()),
+    "searchsorted to the right": lambda X: torch.searchsorted(
+        torch.tensor(GRID).to(X), X.t().contiguous(), side="right", out_int32=True
+    ),
+    "searchsorted in one": lambda X: torch.searchsorted(torch.tensor(GRID[1]).to(X), X, right=True),
+    "bucketize": lambda X: torch.bucketize(X, torch.tensor(GRID[0][1:]).to(X)),
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("right", [False, True])
-def test_operators_that_torch_does_not_export_keep_all_digits(dtype, right):
-    from imbalanced_torch._export.onnx_graph import _quiet
-    from imbalanced_torch._export.onnx_operators import OPSET, translations
+@pytest.mark.parametrize("function", OPERATORS.values(), ids=OPERATORS)
+def test_operators_that_torch_does_not_export_well_keep_all_digits(function, dtype):
+    X = torch.tensor([*EXTREMES, torch.nan], dtype=dtype)[:, None].repeat(1, 2)
+    expected = function(X)
+    with InOperatorsOfONNX():
+        found = function(X)
+    assert found.dtype == expected.dtype
+    epsilon = torch.finfo(dtype).eps
+    torch.testing.assert_close(found, expected, rtol=4 * epsilon, atol=torch.finfo(dtype).tiny, equal_nan=True)
 
-    values = [-torch.inf, -800.0, -104.0, -37.0, -20.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 2.0, 3.0, 88.0, 750.0]
-    X = torch.tensor(values, dtype=dtype)[:, None].repeat(1, 2)
-    module = Operators(right).eval()
+
+class Operators(nn.Module):
+    def forward(self, X):
+        with InOperatorsOfONNX():
+            return tuple(function(X) for function in OPERATORS.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_operators_are_the_same_in_a_graph(dtype):
+    X = torch.tensor(EXTREMES, dtype=dtype)[:, None].repeat(1, 2)
     with _quiet():
-        program = torch.onnx.export(
-            *(module, (X,)),
-            dynamo=True,
-            verbose=False,
-            optimize=False,
-            opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            custom_translation_table=translations(),
-        )
+        traced = torch.export.export(Operators(), (X,), dynamic_shapes=({0: torch.export.Dim("n")},))
+        program = torch.onnx.export(traced, dynamo=True, verbose=False, optimize=False, opset_version=18)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: X.numpy()})
-    place, *others = (each.numpy() for each in module(X))
-    np.testing.assert_array_equal(found[0], place)
-    for one, other in zip(found[1:], others, strict=True):
-        np.testing.assert_allclose(one, other, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).tiny)
+    for one, function in zip(found, OPERATORS.values(), strict=True):
+        expected = function(X).numpy()
+        assert one.dtype == expected.dtype
+        np.testing.assert_allclose(one, expected, rtol=8 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).tiny)

@@ -19,14 +19,15 @@ from torch import nn
 from imbalanced_torch._data.checks import check_X
 from imbalanced_torch._data.rows import Rows
 from imbalanced_torch._export.onnx_columns import ML, OUTPUTS, Inputs, array_inputs, column_inputs
-from imbalanced_torch._export.onnx_operators import OPSET, translations
+from imbalanced_torch._export.onnx_operators import InOperatorsOfONNX
 from imbalanced_torch._net.module import unpack_logits
 from imbalanced_torch._parameters.values import listed
 from imbalanced_torch._prediction.prediction import Prediction
 from imbalanced_torch._version import __version__
 
-#: Versions of the format and of the operators for words that came with OPSET.
-_IR_VERSION, _ML_VERSION = 8, 3
+#: The lowest version of operators that torch's exporter writes, and those of the format and of operators for words that
+#: came with it.
+_OPSET, _IR_VERSION, _ML_VERSION = 18, 8, 3
 #: What the net's inputs are called, before a number.
 _INPUT = "in_"
 #: Loggers of the exporter, which say what is no matter of the user's.
@@ -161,9 +162,10 @@ class _FromRowsToCodes(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return codes, shape (n,), and probabilities, shape (n, K)."""
         own = [values.clone() for values in inputs]  # for modules that write into their input
-        output = self.module(*own) if self.names is None else self.module(**dict(zip(self.names, own, strict=True)))
-        logits = unpack_logits(output)
-        return self.prediction.scores(logits).argmax(dim=1), self.prediction.proba(logits).float()
+        named = {} if self.names is None else dict(zip(self.names, own, strict=True))
+        with InOperatorsOfONNX():
+            logits = unpack_logits(self.module(**named) if named else self.module(*own))
+            return self.prediction.scores(logits).argmax(dim=1), self.prediction.proba(logits).float()
 
 
 def _traced(estimator: Any, example: Any) -> Any:
@@ -186,12 +188,11 @@ def _traced(estimator: Any, example: Any) -> Any:
                 traced,
                 dynamo=True,
                 verbose=False,
-                opset_version=OPSET,
+                opset_version=_OPSET,
                 optimize=False,  # some of its rewriting loses constants
                 external_data=False,
                 input_names=[f"{_INPUT}{place}" for place in range(len(parts))],
                 output_names=["codes", "probabilities"],
-                custom_translation_table=translations(),
             )
     except Exception as error:
         raise ValueError(
