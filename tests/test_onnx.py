@@ -535,12 +535,15 @@ def test_a_target_that_is_no_file_is_refused_before_any_work():
 
 # The operators
 
-EXTREMES = [-torch.inf, -800.0, -104.0, -37.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 2.0, 3.0, 88.0, 750.0, torch.inf]
+EXTREMES = [-torch.inf, -800.0, -104.0, -37.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 2.0, 3.0, 80.0, 750.0, torch.inf]
 GRID = [[-1.0, -1.0, 0.0, 2.0, torch.inf], [0.0, 1.0, 2.0, 3.0, 3.0]]
 OPERATORS = {
     "log1p": lambda X: torch.log1p(X.exp()) + X.abs().neg().exp().log1p(),
     "logsigmoid": torch.nn.functional.logsigmoid,
-    "logsumexp": lambda X: torch.logsumexp(torch.stack([X, X + 1]), 0) + X.logsumexp((0, 1), keepdim=True),
+    "addcmul": lambda X: torch.addcmul(X, X.tanh(), X.sigmoid(), value=0.5),
+    "baddbmm": lambda X: torch.baddbmm(X[:, None], X[:, None], X[:, :, None] * X[:, None], beta=0.5, alpha=2),
+    "logsumexp": lambda X: torch.logsumexp(torch.stack([X, X + 1]), 0),
+    "logsumexp of all": lambda X: X.logsumexp((0, 1), keepdim=True),
     "searchsorted": lambda X: torch.searchsorted(torch.tensor(GRID).to(X), X.t().contiguous()),
     "searchsorted to the right": lambda X: torch.searchsorted(
         torch.tensor(GRID).to(X), X.t().contiguous(), side="right", out_int32=True
@@ -570,9 +573,9 @@ class Operators(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_operators_are_the_same_in_a_graph(dtype):
-    X = torch.tensor(EXTREMES, dtype=dtype)[:, None].repeat(1, 2)
+    X = torch.tensor(EXTREMES[1:-1], dtype=dtype)[:, None].repeat(1, 2)
     with _quiet():
-        traced = torch.export.export(Operators(), (X,), dynamic_shapes=({0: torch.export.Dim("n")},))
+        traced = torch.export.export(Operators(), (X,), dynamic_shapes=({0: torch.export.Dim("n", max=2**40)},))
         program = torch.onnx.export(traced, dynamo=True, verbose=False, optimize=False, opset_version=18)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: X.numpy()})

@@ -28,10 +28,12 @@ from imbalanced_torch._version import __version__
 #: The lowest version of operators that torch's exporter writes, and those of the format and of operators for words that
 #: came with it.
 _OPSET, _IR_VERSION, _ML_VERSION = 18, 8, 3
+#: torch 2.6 fails on the largest int.
+_MOST_ROWS = 2**40
 #: What the net's inputs are called, before a number.
 _INPUT = "in_"
 #: Loggers of the exporter, which say what is no matter of the user's.
-_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+_LOGGERS = ("torch.fx", "torch.onnx", "onnxscript", "onnx_ir")
 #: The exporter changes things of torch's while it works: one thread at a time.
 _lock = threading.RLock()
 
@@ -176,7 +178,7 @@ def _traced(estimator: Any, example: Any) -> Any:
     net.predict_with(found)  # an export changes nothing
     module = copy.deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # as it was before torch.compile
     whole = _FromRowsToCodes(module, prediction, list(example) if isinstance(example, Mapping) else None)
-    parts, rows = _by_name(example), torch.export.Dim("n")
+    parts, rows = _by_name(example), torch.export.Dim("n", max=_MOST_ROWS)
     with torch.no_grad():
         whole(*parts.values())  # a decision that needs more than logits says so itself
     try:

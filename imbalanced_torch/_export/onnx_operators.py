@@ -55,6 +55,18 @@ def _bucketize(values: torch.Tensor, boundaries: torch.Tensor, *, out_int32: boo
     return _searchsorted(boundaries, values, out_int32=out_int32, right=right)
 
 
+# torch 2.6 can't trace its own two of these for any number of rows.
+
+
+def _addcmul(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, *, value: float = 1) -> torch.Tensor:
+    return x + (one * other if value == 1 else value * one * other)
+
+
+def _baddbmm(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    product = one @ other
+    return (x if beta == 1 else beta * x) + (product if alpha == 1 else alpha * product)
+
+
 def _log1p(x: torch.Tensor) -> torch.Tensor:
     """Return log(1 + x) with all digits of a small x: what 1 + x has rounded off is divided out (Kahan)."""
     above = x + 1
@@ -77,6 +89,8 @@ def _logsumexp(x: torch.Tensor, dim: Any, keepdim: bool = False) -> torch.Tensor
 
 
 _INSTEAD: dict[Any, Callable[..., torch.Tensor]] = {
+    torch.addcmul: _addcmul,
+    torch.baddbmm: _baddbmm,
     torch.bucketize: _bucketize,
     torch.log1p: _log1p,
     torch.Tensor.log1p: _log1p,
