@@ -71,6 +71,11 @@ def test_autograd_names_its_nodes(function):
     assert node.name().lower().startswith(function.__name__.replace("_", "").lower().removeprefix("log_"))
 
 
+def test_a_compiled_module_has_its_original():
+    linear = torch.nn.Linear(1, 1)
+    assert torch.compile(linear, backend="eager")._orig_mod is linear
+
+
 def test_scikit_learn_has_what_tuned_offsets_use():
     X = np.arange(6).reshape(3, 2)
     assert _safe_indexing(X, [2]).tolist() == [[4, 5]]
