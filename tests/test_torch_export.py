@@ -55,6 +55,7 @@ def test_the_fitted_module_is_exported_for_any_number_of_rows(module, n_classes,
         assert_same(exported(net, rows).module(), net, rows)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch 2.6 warns of files that it has written
 def test_a_net_of_a_table_is_exported_as_a_function_of_codes_and_comes_back_from_a_file():
     rng = np.random.RandomState(0)
     X = pd.DataFrame({"a": rng.randn(200), "b": rng.choice(["x", "y", None], 200)})
