@@ -433,6 +433,7 @@ def test_an_export_is_silent_and_changes_nothing(capfd, caplog):
     X, y = numbers()
     model = plain(MLP, module__dropout=0.1, class_weight="balanced").fit(X, y)
     model.module_.train()
+    model.decision = "argmax"  # which nothing has looked at yet
     before, prediction, state = pickle.dumps(model), model.net_.prediction_, torch.get_rng_state()
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
     filters = copy.copy(warnings.filters)
