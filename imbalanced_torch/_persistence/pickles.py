@@ -12,7 +12,7 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from imbalanced_torch._version import __version__
 
 #: Where a pickle holds the version that wrote it.
-_KEY = "_imbalanced_torch_version"
+VERSION_KEY = "_imbalanced_torch_version"
 
 
 class Versioned:
@@ -24,11 +24,11 @@ class Versioned:
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
-        return {**(state or {}), _KEY: __version__}
+        return {**(state or {}), VERSION_KEY: __version__}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        attributes = {**_defaults(type(self)), **state}
-        written_by = attributes.pop(_KEY, "unknown")
+        attributes = {**defaults_of(type(self)), **state}
+        written_by = attributes.pop(VERSION_KEY, "unknown")
         super().__setstate__(attributes)  # type: ignore[misc]
         if written_by != __version__:
             vars(self)["_written_by"] = written_by
@@ -44,7 +44,7 @@ class Versioned:
         )
 
 
-def _defaults(cls: type) -> dict[str, Any]:
+def defaults_of(cls: type) -> dict[str, Any]:
     """Return the parameters that have a default, in the class and in those it is derived from."""
     found: dict[str, Any] = {}
     for base in cls.__mro__:
