@@ -200,7 +200,11 @@ def _parameters_of_criterion(value: nn.Module) -> dict[str, Any] | None:
     """Return what a criterion was made with, if another one that is made with this is the same."""
     kind: Any = type(value)
     parameters = {name: getattr(value, name) for name in accepted_by(kind) if hasattr(value, name)}
-    parameters = {name: item for name, item in parameters.items() if item is not None}
+    parameters = {
+        name: item.tolist() if isinstance(item, torch.Tensor) else item
+        for name, item in parameters.items()
+        if item is not None
+    }
     try:
         again = kind(**parameters)
     except (TypeError, ValueError, RuntimeError):

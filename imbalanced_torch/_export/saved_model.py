@@ -34,8 +34,8 @@ from imbalanced_torch._persistence.pickles import VERSION_KEY
 from imbalanced_torch._prediction.prediction import resolve_prediction
 from imbalanced_torch._version import __version__
 
-#: Where the header holds the JSON and the checksum.
-_KEY, _CHECKSUM = "imbalanced_torch_estimator", "imbalanced_torch_checksum"
+#: Where the header holds the checksum and, after a space, the JSON: in one, for entries have no order there.
+_KEY = "imbalanced_torch_estimator"
 _FORMAT, _VERSION = "a fitted imbalanced_torch estimator", 1
 #: What a prediction needs of the parameters, so that the reader must hand over what a file can't hold.
 _FOR_PREDICTION = ("module", "criterion", "prior_correction", "decision")
@@ -68,7 +68,7 @@ def save_model(estimator: Any, path: Any, stacklevel: int) -> None:
 def _as_bytes(text: str, tensors: Mapping[str, torch.Tensor]) -> bytes:
     from safetensors.torch import save as to_bytes  # which takes its time to import
 
-    return to_bytes(dict(tensors), metadata={_KEY: text, _CHECKSUM: _checksum(text, tensors)})
+    return to_bytes(dict(tensors), metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
 
 
 def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -85,11 +85,11 @@ def _as_text(estimator: Any) -> tuple[str, dict[str, torch.Tensor], list[str]]:
         "format_version": _VERSION,
         "version": __version__,
         "class": path_to(type(estimator)),
-        "attributes": keeper.kept({n: v for n, v in vars(estimator).items() if n not in _APART}),
+        "attributes": keeper.kept({n: v for n, v in sorted(vars(estimator).items()) if n not in _APART}),
         "kwargs": keeper.kept(estimator._kwargs),
         # Parameters may have been set otherwise since the fit.
         "trained_with": keeper.kept(net.made_from or fixed_parameters(estimator)),
-        "net": {name: keeper.coded(value) for name, value in _of_net(net).items()},
+        "net": {name: keeper.coded(value) for name, value in sorted(_of_net(net).items())},
         "layers": _layers(net.module_),
         "history": [keeper.records({n: v for n, v in epoch.items() if n != "batches"}) for epoch in net.history],
         "left_out": keeper.left_out,
@@ -161,14 +161,14 @@ def _of_net(net: Any) -> dict[str, Any]:
         "inferred": dict(net.inferred or {}),
         "optimizer_parameters": {name.removeprefix("optimizer__"): value for name, value in chosen.items()},
         "falls_from": next((own.falls_from for _, own in callbacks if isinstance(own, RisingRate)), None),
-        **{name: getattr(net, name) for name in (*_SETTINGS, *_OF_NET, *_AFTER)},
+        **{name: getattr(net, name) for name in {*_SETTINGS, *_OF_NET, *_AFTER}},
     }
 
 
 #: What the net is trained with, what it is made with besides, and what it has once it is trained.
 _SETTINGS = ("lr", "max_epochs", "batch_size")
 _OF_NET = ("positive", "dtype", "start_prior")
-_AFTER = ("seed", "priors_", "best_epoch_", "row_shape_", "fast_path_")
+_AFTER = ("max_epochs", "seed", "priors_", "best_epoch_", "row_shape_", "fast_path_")
 
 
 # Reading
@@ -274,8 +274,8 @@ class _Values:
         unknown = sorted(self.given.keys() - needed.keys() - self.left_out)
         if unknown:
             raise ValueError(
-                f"load takes what a file can't hold; {where!r} lacks {sorted({*needed, *self.left_out})}, and "
-                f"{unknown} stands in it. Use set_params once it is loaded."
+                f"load takes what a file can't hold, which is {sorted({*needed, *self.left_out})} for {where!r}; "
+                f"{listed(unknown)} is not among it. Use set_params once it is loaded."
             )
 
 
@@ -377,9 +377,10 @@ def _read(path: str) -> _File:
 
 def _checked(path: str, metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> Any:
     """Return the JSON; raise if it is of a format to come, or if a byte of the file is not what it was."""
-    whole = metadata.get(_CHECKSUM) == _checksum(metadata[_KEY], tensors)
+    checksum, _, text = metadata[_KEY].partition(" ")
+    whole = checksum == _checksum(text, tensors)
     try:
-        content = json.loads(metadata[_KEY])
+        content = json.loads(text)
         version = content["format_version"]
     except (ValueError, KeyError, TypeError):
         content, version, whole = {}, _VERSION, False
