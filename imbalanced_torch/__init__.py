@@ -8,6 +8,7 @@ from imbalanced_torch._losses.row_loss import RowLoss
 from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._prediction.goals import PrecisionFloor, RecallFloor, UncertainDecisionWarning
 from imbalanced_torch._prediction.prediction import UncorrectedDecisionWarning
 from imbalanced_torch._prediction.prior import estimate_prior
 from imbalanced_torch._remedies.class_priors import ClassPriors
@@ -46,7 +47,9 @@ __all__ = [
     "MLPEnsemble",
     "OverSampling",
     "Passes",
+    "PrecisionFloor",
     "ProgressiveSchedule",
+    "RecallFloor",
     "RowLoss",
     "RowStream",
     "RowsByClass",
@@ -54,6 +57,7 @@ __all__ = [
     "Schedule",
     "TemperedSampling",
     "TunedOffsetClassifierCV",
+    "UncertainDecisionWarning",
     "UncorrectedDecisionWarning",
     "UnderSampling",
     "VSLoss",

@@ -24,6 +24,7 @@ from imbalanced_torch._net.assembly import (
     continue_net,
     deal_folds,
     draws_globally,
+    held_out_rows,
     make_members,
     make_plan,
     make_stopping,
@@ -35,7 +36,7 @@ from imbalanced_torch._parameters.checks import check_parameters
 from imbalanced_torch._parameters.constraints import check_constraints
 from imbalanced_torch._parameters.protocol import KeywordParameters
 from imbalanced_torch._parameters.values import listed
-from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected
+from imbalanced_torch._prediction.prediction import resolve_prediction, uncorrected, warn_uncorrected, while_training
 from imbalanced_torch._remedies.plan import TrainingPlan
 
 
@@ -401,7 +402,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             if net is None
             else continue_net(self, settings, net)
         )
-        self._decide(new, plan, data.classes)
+        self._decide(new, plan, data.classes, holds_out=data.validation is not None or folds is not None)
 
         # 6. Training: epoch by epoch, each as plan.epoch(i) says.
         stream = sub_seed(seed, TRAINING, n_before)
@@ -424,14 +425,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.
         return self._assign(new, data, settings, members)
 
-    def _decide(self, net: ImbalancedNet, plan: TrainingPlan, classes: np.ndarray) -> None:
+    def _decide(self, net: ImbalancedNet, plan: TrainingPlan, classes: np.ndarray, *, holds_out: bool) -> None:
         """Let the net make of logits what `prior_correction` and `decision` say."""
         priors = plan.last.priors
         # Before every class has come, nothing can be corrected, and what is asked for matters at prediction only.
         every = priors.class_prior.all()
+        decision = while_training(self._with_parameters("decision"), classes, holds_out) if every else "trained"
         prediction = resolve_prediction(
             self.prior_correction if every else False,
-            self.decision if every else "trained",
+            decision,
             net.criterion_,
             priors.class_prior,
             priors.effective_prior,
@@ -443,11 +445,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         net.predict_with(prediction)
 
     def _assign(self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None) -> Self:
-        for name in (*COLUMNS, "oof_proba_", "oof_log_loss_"):
+        for name in COLUMNS:
             self.__dict__.pop(name, None)
+        self._forget_held_out()
         self.__dict__.update(data.columns)
-        if members is not None and members.folds is not None and net.criterion_.has_probabilities:
-            self.oof_proba_ = members.out_of_fold_proba(net)
+        held_out = held_out_rows(net, data, members)
+        if held_out is not None:
+            self._held_out = held_out
+        if held_out is not None and held_out.members is not None:
+            self.oof_proba_ = members.out_of_fold_proba(net, held_out.logits)  # type: ignore[union-attr]
             self.oof_log_loss_ = data.log_loss(self.oof_proba_)
         self.settings_ = settings.chosen()
         self.net_ = net
@@ -455,6 +461,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.class_priors_ = net.priors_
         self.n_iter_ = len(net.history)
         self.best_epoch_ = net.best_epoch_
+        self._valid_prediction()  # settles a goal, which may warn
         return self
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -19,15 +20,23 @@ from imbalanced_torch._export.exported_estimator import Exports
 from imbalanced_torch._net.forward import checked_logits
 from imbalanced_torch._net.global_state import worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._parameters.sizes import check_share
+from imbalanced_torch._parameters.values import listed
 from imbalanced_torch._persistence.saved_estimator import SavesParams
+from imbalanced_torch._prediction.decision import RowCosts, expected_costs
+from imbalanced_torch._prediction.held_out import HeldOutRows
 from imbalanced_torch._prediction.prediction import (
     Prediction,
+    check_held_out,
+    rarest_of,
     raw_scores,
     remembered,
+    report_of,
     resolve_prediction,
     uncorrected,
     warn_uncorrected,
 )
+from imbalanced_torch._prediction.prediction_sets import prediction_sets
 
 #: Parameters that act on what a trained net predicts.
 _AT_PREDICTION = ("prior_correction", "decision")
@@ -40,6 +49,10 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
     prior_correction: Any
     decision: Any
     net_: ImbalancedNet
+    _kwargs: dict[str, Any]
+    _with_parameters: Any
+    #: What the net says of rows that it has not trained on.
+    _held_out: HeldOutRows | None = None
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name.
@@ -66,8 +79,10 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
         -----
         UncorrectedDecisionWarning
             If costs or a threshold now read probabilities at another prior than the data's.
+        UncertainDecisionWarning
+            If a goal is settled on few rows, or to a decision for one class.
         """
-        matters = self.__sklearn_is_fitted__() and not params.keys().isdisjoint(_AT_PREDICTION)
+        matters = self.__sklearn_is_fitted__() and any(name.partition("__")[0] in _AT_PREDICTION for name in params)
         before = self._valid_prediction() if matters else None
         super().set_params(**params)
         after = self._valid_prediction() if matters else None
@@ -97,18 +112,29 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
         """Return what is made of logits, resolved anew where a parameter has changed; `net_` makes the same of them."""
         if "net_" not in vars(self):
             check_is_fitted(self)  # raises
-        net, priors, classes = self.net_, self.class_priors_, self.classes_
-
-        def resolve() -> Prediction:
-            prior, effective = priors.class_prior, priors.effective_prior
-            return resolve_prediction(self.prior_correction, self.decision, net.criterion_, prior, effective, classes)
-
+        net, decision = self.net_, self._with_parameters("decision") if self._kwargs else self.decision
         prediction = remembered(
-            self, (self.prior_correction, self.decision), (net.criterion_, priors, classes), resolve
+            self,
+            (self.prior_correction, decision),
+            (net.criterion_, self.class_priors_, self.classes_, self._held_out),
+            partial(self._resolved, decision),
         )
         if net.prediction_ is not prediction:
             net.predict_with(prediction)
         return prediction
+
+    def _resolved(self, decision: Any) -> Prediction:
+        """Return what a decision makes of logits, resolved against what the fit found."""
+        priors, criterion = self.class_priors_, self.net_.criterion_
+        return resolve_prediction(
+            self.prior_correction,
+            decision,
+            criterion,
+            priors.class_prior,
+            priors.effective_prior,
+            self.classes_,
+            self._held_out,
+        )
 
     def _valid_prediction(self) -> Prediction | None:
         """As `_prediction`, but None if the parameters are invalid; `predict` raises then."""
@@ -116,13 +142,17 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
             return self._prediction()
         return None
 
-    def _logits(self, X: Any) -> torch.Tensor:
-        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is."""
+    def _logits(self, X: Any, by_members: bool = False) -> torch.Tensor:
+        """Return the module's output for rows of X, shape (n,), (n, 1) or (n, K), where the criterion is.
+
+        By members, it is that of each member of an ensemble, shape (n, n_members, n_outputs).
+        """
         check_is_fitted(self)
         X = check_X(self, X, reset=False, finite=self._finite())
         check_fits(X, self.net_.dtype, getattr(self, "feature_names_in_", None))
         rows = Rows(X, dtype=self.net_.dtype, collate=self.net_.collate_for_prediction)
-        return checked_logits(self.net_, rows, type(self).__name__, self._finite() is not True)
+        forward = self.net_.member_logits if by_members else self.net_.logits
+        return checked_logits(self.net_, rows, type(self).__name__, self._finite() is not True, forward)
 
     @worker_threads()
     @torch.no_grad()
@@ -147,13 +177,18 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
 
     @worker_threads()
     @torch.no_grad()
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the label that the `decision` chooses for each row.
+    def predict(self, X: Any, costs: Any = None) -> np.ndarray:
+        """Return the label that the `decision`, or the least expected cost, chooses for each row.
 
         Parameters
         ----------
         X : array, table, CSR matrix, dict of arrays or torch Dataset
             Rows, as in `fit`.
+        costs : array, dict or callable, default=None
+            What mistakes cost in these rows, in place of `decision`: an array of shape (n, K, K), true classes before
+            predicted ones; a nested dict {true: {predicted: cost}} whose entries are numbers or arrays of shape (n,);
+            or a function of (proba, X), proba being `predict_proba` of these rows, that returns such an array, or the
+            expected cost of each prediction, shape (n, K). It can be requested as metadata.
 
         Returns
         -------
@@ -163,10 +198,139 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
         Raises
         ------
         ValueError, TypeError
-            If `decision` or `prior_correction` are not what they must be.
+            If `decision`, `prior_correction` or `costs` are not what they must be, or if the goal that `decision` names
+            can't be reached.
+
+        Warns
+        -----
+        UncorrectedDecisionWarning
+            If `costs` read probabilities at another prior than the data's.
         """
-        scores = self._prediction().scores(self._logits(X)).cpu().numpy()
-        return self.classes_[scores.argmax(axis=1)]
+        prediction, logits = self._prediction(), self._logits(X)
+        if costs is not None:
+            priced = replace(prediction, decision=RowCosts(costs))
+            if uncorrected(priced):
+                warn_uncorrected(priced, costs, self.classes_, stacklevel=3, name="costs")
+        elif isinstance(prediction.decision, RowCosts):
+            costs = prediction.decision.function
+        if costs is not None:
+            proba = prediction.proba(logits).double().cpu().numpy()
+            return self.classes_[expected_costs(costs, proba, X, self.classes_).argmin(axis=1)]
+        return self.classes_[prediction.scores(logits).argmax(dim=1).cpu().numpy()]
+
+    @worker_threads()
+    @torch.no_grad()
+    def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Return the labels that can't be ruled out: sets that hold the true one in at least `coverage` of each class.
+
+        These are class-conditional conformal sets (Mondrian; Vovk, Gammerman and Shafer 2005) from the rows that were
+        held out of training: the rare class is covered as well as the frequent one. A set may be empty, which says that
+        the row is unlike any class.
+
+        Parameters
+        ----------
+        X : array, table, CSR matrix, dict of arrays or torch Dataset
+            Rows, as in `fit`.
+        coverage : float in (0, 1), default=0.9
+            The share of the rows of each class whose set holds their label.
+
+        Returns
+        -------
+        bool array of shape (n, K)
+            Whether a label is in the set, columns in the order of `classes_`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `coverage` is not what it must be, or if no rows were held out.
+
+        Warns
+        -----
+        UserWarning
+            If a class has too few held-out rows to be left out of any set.
+
+        Notes
+        -----
+        Where one net has been fitted with rows set aside (`early_stopping`, `train_split`) the coverage is exact for
+        exchangeable rows, but for the choice of the epoch by the same rows. The default net compares a row with the
+        fold of each member by what that member says (cross-conformal, Vovk 2015): its coverage is near `coverage`, and
+        proven to be at least 2 coverage - 1, less a term of the order of members / rows of the class (Vovk et al. 2018;
+        Barber, Candes, Ramdas and Tibshirani 2021). Rows count equally, whatever their `sample_weight`.
+
+        References
+        ----------
+        Vovk, Gammerman, Shafer. Algorithmic Learning in a Random World (2005).
+
+        Barber, Candes, Ramdas, Tibshirani. Predictive inference with the jackknife+. Annals of Statistics 49 (2021).
+        """
+        value = check_share("coverage", coverage, ends="()")
+        prediction = self._prediction()
+        held_out = check_held_out(self._held_out, "predict_set")
+        logits = self._logits(X, by_members=held_out.members is not None)
+        nets = logits if held_out.members is not None else logits.reshape(len(logits), 1, -1)
+        new = prediction.log_proba(nets.flatten(0, 1)).view(*nets.shape[:2], -1)
+        known = prediction.log_proba(held_out.tensor.to(logits))
+        return prediction_sets(
+            known.cpu().numpy(), held_out.codes, held_out.members, new.cpu().numpy(), value, self.classes_
+        )
+
+    @torch.no_grad()
+    def out_of_fold_proba(self) -> np.ndarray | None:
+        """Return `predict_proba` of the training rows, each by the member that has not seen it.
+
+        They are at the prior that `predict_proba` is at, whereas `oof_proba_` is at `class_prior_` always.
+
+        Returns
+        -------
+        array of shape (n, K) or None
+            Probabilities of the rows of X in their order; None where there are no out-of-fold probabilities of all.
+        """
+        check_is_fitted(self)
+        held_out = self._held_out
+        if held_out is None or held_out.members is None or len(held_out.codes) != len(self.oof_proba_):
+            return None
+        prediction = self._prediction()
+        return prediction.proba(held_out.tensor.to(prediction.criterion.class_weight.device)).cpu().numpy()
+
+    @torch.no_grad()
+    def decision_report(self, decisions: Any = None, *, confidence: float = 0.95) -> list[dict[str, Any]]:
+        """Return what decisions reach on the rows that were held out of training, with intervals.
+
+        Parameters
+        ----------
+        decisions : list, default=None
+            Values of `decision`; None is the estimator's own.
+        confidence : float in (0, 1), default=0.95
+            Of the intervals, which are exact (Clopper and Pearson 1934) for rows that count equally. A decision that
+            was tuned on the same rows, as for "f1", reaches a little less on new ones.
+
+        Returns
+        -------
+        list of dict
+            One for each decision and class, of two classes for the rarer one alone; a DataFrame can be made of it. Its
+            keys are `decision`, `label`, `n_rows` and `n_of_label` (held-out rows), `recall`, `precision` and `share`
+            (of rows that are called so), each with `_low` and `_high`, `threshold` (on `predict_proba` of the label;
+            NaN for more classes) and `note`, which says why a goal is not reached; its rates are NaN then.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a decision or `confidence` are not what they must be, or if no rows were held out.
+        """
+        check_is_fitted(self)
+        value = check_share("confidence", confidence, ends="()")
+        held_out = check_held_out(self._held_out, "decision_report")
+        if decisions is None:
+            decisions = [self._with_parameters("decision")]
+        if not isinstance(decisions, list | tuple):
+            raise TypeError(f"decisions must be a list of values of decision; it is {listed(decisions)}.")
+        n_classes = len(self.classes_)
+        codes = [rarest_of(self.class_prior_)] if n_classes == 2 else list(range(n_classes))
+        return [
+            {"decision": decision, **row}
+            for decision in decisions
+            for row in report_of(self._resolved(decision), held_out, self.classes_, codes, value)
+        ]
 
     @worker_threads()
     @torch.no_grad()

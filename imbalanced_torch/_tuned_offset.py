@@ -40,7 +40,9 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
     n_candidates : int, default=100
         Values that are tried for the offset of one class, spread over those at which a label changes.
     cv : int, splitter, iterable of (train, test) or "prefit", default=None
-        As in scikit-learn; None is 5 stratified folds. "prefit" takes the estimator as it is fitted; the rows given to
+        As in scikit-learn. None takes the out-of-fold probabilities of the fit, where `estimator` is an
+        ImbalancedNetClassifier whose members hold out folds, so that it is fitted once; else it is 5 stratified folds.
+        "prefit" takes the estimator as it is fitted; the rows given to
         `fit` must then be new to it.
     refit : bool, default=True
         Whether to train the final estimator on all rows. False keeps the one of a single split, or the prefit one.
@@ -113,6 +115,37 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
         y = check_y(self, y, X)
         routed = process_routing(self, "fit", **params)
         scorer = self._scorer()
+        self.estimator_: Any = None
+        folds = self._out_of_fold(X, y, routed, scorer) or self._held_out(X, y, routed, scorer)
+
+        # The offsets, on them.
+        with config_context(assume_finite=True, skip_parameter_validation=True):  # thousands of calls with our input
+            self.class_offsets_ = best_offsets(folds, self.classes_, self.n_candidates)
+            self.best_score_ = mean_score(folds, self.class_offsets_)
+        if not np.isfinite(self.best_score_):
+            raise ValueError(f"scoring must give a finite score; {self.scoring!r} gives {self.best_score_}.")
+        if self.estimator_ is None:
+            self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit)
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+        return self
+
+    def _out_of_fold(self, X: Any, y: np.ndarray, routed: Any, scorer: Any) -> list[HeldOut] | None:
+        """Fit on all rows, and return them with their out-of-fold probabilities, where that fit has some."""
+        if self.cv is not None or not self.refit or not hasattr(type(self.estimator), "out_of_fold_proba"):
+            return None
+        self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit)
+        proba = self.estimator_.out_of_fold_proba()
+        if proba is None:
+            return None
+        self.classes_ = self.estimator_.classes_
+        params = _check_method_params(X, routed.scorer.score)
+        return [HeldOut(log_of(proba), X, y, self.classes_, scorer, params)]
+
+    def _held_out(self, X: Any, y: np.ndarray, routed: Any, scorer: Any) -> list[HeldOut]:
+        """Return the held-out rows of each fold, and what an estimator that has not seen them makes of them."""
         if isinstance(self.cv, str):
             check_is_fitted(self.estimator, "classes_")
             splits = [(None, np.arange(_num_samples(X)))]
@@ -122,14 +155,14 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
             raise ValueError("cv must give at least one split; it gives none.")
         if not self.refit and len(splits) > 1:
             raise ValueError(f"refit=False needs a single split, whose estimator it keeps; cv has {len(splits)}.")
-
-        # Held-out rows of each fold, and what an estimator that has not seen them makes of them.
         tasks = [(self.estimator, X, y, train, routed.estimator.fit) for train, _ in splits]
         fitted = _all_fitted(tasks, self.n_jobs)
         self.classes_ = np.unique(y) if self.refit else fitted[0].classes_
-        folds = [
+        if not self.refit:
+            self.estimator_ = fitted[0]
+        return [
             HeldOut(
-                estimator,
+                _log_proba(estimator, _safe_indexing(X, test), self.classes_),
                 _safe_indexing(X, test),
                 _safe_indexing(y, test),
                 self.classes_,
@@ -138,19 +171,6 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
             )
             for estimator, (_, test) in zip(fitted, splits, strict=True)
         ]
-
-        # The offsets, on them.
-        with config_context(assume_finite=True, skip_parameter_validation=True):  # thousands of calls with our input
-            self.class_offsets_ = best_offsets(folds, self.classes_, self.n_candidates)
-            self.best_score_ = mean_score(folds, self.class_offsets_)
-        if not np.isfinite(self.best_score_):
-            raise ValueError(f"scoring must give a finite score; {self.scoring!r} gives {self.best_score_}.")
-        self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit) if self.refit else fitted[0]
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
-        return self
 
     def _check_parameters(self, params: dict[str, Any]) -> None:
         if isinstance(self.estimator, type) or not hasattr(self.estimator, "predict_proba"):
@@ -268,6 +288,13 @@ class TunedOffsetClassifierCV(Versioned, ClassifierMixin, MetaEstimatorMixin, Ba
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _log_proba(estimator: Any, X: Any, classes: np.ndarray) -> np.ndarray:
+    """Return log probabilities of shape (n, K) by an estimator that may have seen fewer classes."""
+    proba = np.zeros((_num_samples(X), len(classes)))
+    proba[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
+    return log_of(proba)
 
 
 def _fitted(estimator: Any, X: Any, y: np.ndarray, train: np.ndarray | None, params: Any) -> Any:

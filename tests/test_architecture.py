@@ -29,7 +29,7 @@ ARROWS = {
         *("_version", "_parameters", "_data", "_losses", "_remedies", "_prediction"),
         *("_persistence", "_ensemble", "_net"),
     },
-    "_fitted_classifier": {"_data", "_ensemble", "_export", "_net", "_persistence", "_prediction"},
+    "_fitted_classifier": {"_parameters", "_data", "_ensemble", "_export", "_net", "_persistence", "_prediction"},
     "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_ensemble", "_net", "_fitted_classifier"},
 }
 #: The one file that knows the fast path.

@@ -61,7 +61,7 @@ def test_a_word_that_is_used_elsewhere_suggests_ours(ours, theirs):
         with pytest.raises(ValueError) as raised:  # noqa: PT011
             resolve_decision(word, TWO)
         assert str(raised.value) == (
-            f"decision must be one of the words ['argmax', 'balanced', 'trained']; it is {word!r}. Did you mean "
+            f"decision must be one of the words ['argmax', 'balanced', 'f1', 'gmean', 'mcc', 'trained']; it is {word!r}. Did you mean "
             f"{ours!r}?"
         )
 
@@ -170,8 +170,8 @@ def test_costs_of_classes_that_a_fold_lacks_are_left_out():
             "balnced",
             TWO,
             ValueError,
-            "decision must be one of the words ['argmax', 'balanced', 'trained']; it is 'balnced'. Did you mean "
-            "'balanced'?",
+            "decision must be one of the words ['argmax', 'balanced', 'f1', 'gmean', 'mcc', 'trained']; it is "
+            "'balnced'. Did you mean 'balanced'?",
         ),
         (1.0, TWO, ValueError, "decision as a threshold must be in (0, 1); it is 1.0."),
         (-0.5, TWO, ValueError, "decision as a threshold must be in (0, 1); it is -0.5."),
@@ -278,8 +278,10 @@ def test_costs_of_classes_that_a_fold_lacks_are_left_out():
             TWO,
             TypeError,
             "decision must be one of the words ['argmax', 'balanced', 'trained'], a threshold in (0, 1) for two "
-            "classes (a number, or {label: number}), or costs: a (K, K) array, true classes in rows, or a nested dict "
-            "{true: {predicted: cost}}; it is True.",
+            "classes (a number, or {label: number}), costs: a (K, K) array, true classes in rows, a nested dict "
+            "{true: {predicted: cost}} or a function of (proba, X), or a goal: {'recall': 0.8}, {'precision': 0.9}, "
+            "{'share': 0.01}, RecallFloor(...), PrecisionFloor(...), 'f1', 'mcc', 'gmean' or a scorer of scikit-learn; "
+            "it is True.",
         ),
     ],
 )

@@ -111,7 +111,7 @@ class MLPEnsemble(nn.Module):
         self.blend_is_open = blend is None
         if not (encoder is None or isinstance(encoder, ColumnEncoder)):
             raise TypeError(f"encoder must be None or a ColumnEncoder; it is {encoder!r}.")
-        share = 0.5 if blend is None else check_share("blend", blend, closed=True)
+        share = 0.5 if blend is None else check_share("blend", blend, ends="[]")
         self.encoder = ColumnEncoder(check_size("n_features", n_features)) if encoder is None else encoder
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.first = nn.ModuleList(
@@ -245,6 +245,39 @@ class MLPEnsemble(nn.Module):
             own = slice(kind * self.n_members, (kind + 1) * self.n_members)
             logits.append(self.output(units, use_mean, own))
         return torch.cat(logits)
+
+    def member_logits(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each member, the average of its two nets' probabilities.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, n_features)
+            Rows for all members.
+
+        Returns
+        -------
+        tensor of shape (n, n_members, n_outputs)
+            The logits.
+        """
+        shared = self.encoder.expand(self.encode(X))
+        logits = self.logits_of_nets(tuple(part.expand(self.n_members, *part.shape) for part in shared))
+        return self.pairs(logits).transpose(0, 1)
+
+    def pairs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each member: the average of its two nets' probabilities.
+
+        Parameters
+        ----------
+        logits : tensor of shape (2 n_members, n, n_outputs)
+            Those of each net.
+
+        Returns
+        -------
+        tensor of shape (n_members, n, n_outputs)
+            The logits.
+        """
+        nets = logits.view(2, self.n_members, *logits.shape[1:])
+        return average(nets, self.blend.log().to(nets.dtype).view(2, 1, 1, 1))
 
     def averaged(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits of the average of the nets' probabilities.

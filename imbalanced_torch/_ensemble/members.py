@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from imbalanced_torch._data.rows import Rows, n_rows
-from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
 _LOOKED_AT = 20_000
@@ -192,7 +192,7 @@ class Members:
         held_out: Any = self.held_out
         if held_out.shared:
             return self.module.averaged(logits)
-        pairs = self._pairs(logits)
+        pairs = self.module.pairs(logits)
         there = held_out.weights > 0
         places = torch.from_numpy(np.searchsorted(self.seen, held_out.positions[there].numpy()))
         ordered = pairs.new_empty(len(self.seen), logits.shape[-1])
@@ -207,12 +207,7 @@ class Members:
         logits : tensor of shape (2 n_members, n, n_outputs)
             Of rows of each member's own.
         """
-        return self._pairs(logits.detach()).flatten(0, 1)
-
-    def _pairs(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits of each member, shape (n_members, n, n_outputs): the average of its two nets."""
-        nets = logits.view(2, self.module.n_members, *logits.shape[1:])
-        return average(nets, self.module.blend.log().to(nets.dtype).view(2, 1, 1, 1))
+        return self.module.pairs(logits.detach()).flatten(0, 1)
 
     def by_net(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Return log probabilities of the two kinds of nets, shape (2, members, n, K), or (2, 1, n, K) if shared."""
@@ -237,30 +232,46 @@ class Members:
         return -(log_proba.gather(-1, codes)[..., 0] * weights).mean(dim=(-2, -1))
 
     @torch.no_grad()
-    def out_of_fold_proba(self, net: Any) -> np.ndarray:
-        """Return probabilities at the class prior, shape (n, K): of each training row by the member that holds it out.
-
-        Rows that weigh nothing, which no member has trained on, are predicted by all of them.
-        """
-        folds, module, rows = self.folds, self.module, self.rows
+    def out_of_fold_logits(self) -> np.ndarray:
+        """Return logits of each training row by the member that holds it out, shape (n, n_outputs)."""
+        folds, module = self.folds, self.module
         assert folds is not None
         module.eval()
-        found = np.empty((len(rows), self.n_classes), dtype=np.float32)
+        found: Any = None
         every = HeldOut([np.flatnonzero(folds == m) for m in range(module.n_members)], np.ones(len(folds)))
         parts = (torch.split(part, _AT_ONCE, dim=1) for part in (every.positions, every.weights > 0))
         for positions, there in zip(*parts, strict=True):
-            logits = module(self.encoded.take(positions))
-            nets = net.criterion_.log_proba(logits.flatten(0, 1)).view(2, *positions.shape, -1)
-            log_proba = net.carried(blended(nets, module.blend.to(nets.dtype))).cpu()
-            found[positions[there].numpy()] = log_proba[there].exp().numpy()
+            logits = module.pairs(module(self.encoded.take(positions))).cpu()
+            found = logits.new_empty(len(self.rows), logits.shape[-1]) if found is None else found
+            found[positions[there]] = logits[there]
+        return found.numpy()
+
+    @torch.no_grad()
+    def out_of_fold_proba(self, net: Any, logits: np.ndarray) -> np.ndarray:
+        """Return probabilities of all rows of X at the class prior, shape (n, K).
+
+        Rows that weigh nothing, which no member has trained on, are predicted by all of them.
+
+        Parameters
+        ----------
+        net : ImbalancedNet
+        logits : array of shape (n, n_outputs)
+            The out-of-fold logits of the rows that train.
+        """
+        rows = self.rows
+
+        def proba_of(values: torch.Tensor) -> np.ndarray:
+            values = values.to(net.criterion_.class_weight.device)
+            return net.carried(net.criterion_.log_proba(values)).exp().cpu().numpy().astype(np.float32)
+
+        found = proba_of(torch.from_numpy(logits))
         if rows.index is None:
             return found
         others = np.setdiff1d(np.arange(n_rows(rows.source)), rows.index)
         proba = np.empty((len(rows) + len(others), self.n_classes), dtype=np.float32)
         proba[rows.index] = found
         if len(others):
-            logits = net.logits(Rows(rows.source, others, dtype=rows.dtype)).to(net.criterion_.class_weight.device)
-            proba[others] = net.carried(net.criterion_.log_proba(logits)).exp().cpu().numpy()
+            proba[others] = proba_of(net.logits(Rows(rows.source, others, dtype=rows.dtype)))
         return proba
 
 

@@ -36,6 +36,7 @@ from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.protocol import OBJECTS
 from imbalanced_torch._parameters.sizes import check_size
 from imbalanced_torch._parameters.values import equal_values, plain
+from imbalanced_torch._prediction.held_out import HeldOutRows
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import resolve_schedule
@@ -367,6 +368,19 @@ def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, fol
         some = torch.arange(min(len(data.training), 4096))
         net.module_.scale_to(members.encoded.take(some), None if members.weights is None else members.weights[some])
     return members
+
+
+def held_out_rows(net: ImbalancedNet, data: TrainingData, members: Members | None) -> HeldOutRows | None:
+    """Return what a trained net says of rows that it has not trained on; None where there are none."""
+    if not net.criterion_.has_probabilities:
+        return None
+    rows: Any = data.validation
+    if members is not None and members.folds is not None:
+        rows = data.training
+        return HeldOutRows(members.out_of_fold_logits(), rows.codes, rows.sample_weight, members.folds)
+    if rows is None:
+        return None
+    return HeldOutRows(net.logits(rows).numpy(), rows.codes, rows.sample_weight)
 
 
 def _callbacks(estimator: Any, settings: Settings) -> Any:

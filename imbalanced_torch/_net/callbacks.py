@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from skorch.callbacks import BatchScoring, Callback, EpochScoring, PassthroughSc
 from torch import nn
 
 from imbalanced_torch._data.rows import Rows, codes_and_weights
+from imbalanced_torch._prediction.label_scores import with_positive
 
 
 class EarlyStopping(Callback):
@@ -144,18 +144,6 @@ class LabelScoring:
             return float(labelled.score(X, labels))
         scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
         return float(with_positive(scorer, self.positive)(labelled, X, labels))
-
-
-def with_positive(scorer: Any, positive: Any) -> Any:
-    """Count `positive` as the positive class in a scikit-learn scorer of two classes that names none."""
-    score, kwargs = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", {})
-    if score is None or "pos_label" in kwargs or "pos_label" not in inspect.signature(score).parameters:
-        return scorer
-    if positive is None or kwargs.get("average", "binary") != "binary":
-        return scorer
-    scorer = copy.copy(scorer)
-    scorer._kwargs = {**kwargs, "pos_label": positive}
-    return scorer
 
 
 class LabelledNet(ClassifierMixin, BaseEstimator):

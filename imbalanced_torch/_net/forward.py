@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from imbalanced_torch._net.loading import CHUNK, moved
 from imbalanced_torch._net.module import unpack_logits
 
 
-def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
+def direct_logits(net: Any, rows: Rows, fast: Any, forward: Callable[..., Any] | None = None) -> torch.Tensor:
     """Return what the net's `forward` would, without skorch's loop and a loader.
 
     Parameters
@@ -21,10 +22,13 @@ def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
     rows : Rows
     fast : module or None
         The fast path, where it is there.
+    forward : callable, default=None
+        What gives logits of rows, in place of the module.
     """
     module, device, n = net.module_, torch.device("cpu" if net.device is None else net.device), len(rows)
     if module.training:
         module.eval()
+    forward = module if forward is None else forward
     chunk = rows.at_once(getattr(module, "rows_at_once", CHUNK))
     take = rows.inputs if fast is not None and fast.leaves_inputs_alone(module) else rows.own_inputs
     logits: Any = None
@@ -32,7 +36,7 @@ def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
         for start in range(0, n, chunk):
             X = take(slice(start, min(start + chunk, n)))
             X = X if device.type == "cpu" else moved(X, device)
-            output = module(**X) if isinstance(X, dict) else module(X)
+            output = forward(**X) if isinstance(X, dict) else forward(X)
             part = unpack_logits(output)
             del X, output  # before there is another
             if n <= chunk:
@@ -43,7 +47,9 @@ def direct_logits(net: Any, rows: Rows, fast: Any) -> torch.Tensor:
     return logits
 
 
-def checked_logits(net: Any, rows: Rows, estimator: str, allow_nan: bool) -> torch.Tensor:
+def checked_logits(
+    net: Any, rows: Rows, estimator: str, allow_nan: bool, forward: Callable[[Rows], torch.Tensor]
+) -> torch.Tensor:
     """Return finite logits for rows, where the criterion is; raise ValueError with the reason if there are none.
 
     Parameters
@@ -54,9 +60,11 @@ def checked_logits(net: Any, rows: Rows, estimator: str, allow_nan: bool) -> tor
         The estimator's name, for messages.
     allow_nan : bool
         Whether rows may hold NaN.
+    forward : callable
+        The net's method that gives logits of rows.
     """
     try:
-        logits = net.logits(rows)
+        logits = forward(rows)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         shape = None if rows.collate is not None else net.row_shape_  # a collate function takes rows of any shape
         other = rows.other_than(shape)

@@ -448,6 +448,21 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             return unpack_logits(self.forward(rows))
         return direct_logits(self, rows, fast)
 
+    def member_logits(self, rows: Rows) -> torch.Tensor:
+        """Return the logits of each member of an ensemble for rows, on the CPU, in evaluation mode.
+
+        Parameters
+        ----------
+        rows : Rows
+            Rows to predict.
+
+        Returns
+        -------
+        tensor of shape (n, n_members, n_outputs)
+            The logits.
+        """
+        return direct_logits(self, rows, fast, self.module_.member_logits)
+
     def _predicts_directly(self) -> bool:
         methods = ("forward", "forward_iter", "evaluation_step", "infer", "get_dataset", "get_iterator")
         theirs, loader = type(self), self.iterator_valid is DataLoader

@@ -27,11 +27,11 @@ def check_sizes(name: str, sizes: Any) -> list[int]:
     return [check_size(f"each of {name}", size) for size in sizes]
 
 
-def check_share(name: str, share: Any, closed: bool = False) -> float:
-    """Return a share as a float; raise unless it is in [0, 1), or in [0, 1] where that is closed."""
-    interval = "[0, 1]" if closed else "[0, 1)"
+def check_share(name: str, share: Any, ends: str = "[)") -> float:
+    """Return a share as a float; raise unless it is between 0 and 1, which the brackets in `ends` let in."""
+    interval = f"{ends[0]}0, 1{ends[1]}"
     if not isinstance(share, Real) or isinstance(share, bool | np.bool_):
         raise TypeError(f"{name} must be a number in {interval}; it is {share!r}.")
-    if not (0 <= float(share) < 1 or (closed and share == 1)):
+    if not (0 < float(share) < 1 or (share == 0 and ends[0] == "[") or (share == 1 and ends[1] == "]")):
         raise ValueError(f"{name} must be in {interval}; it is {share!r}.")
     return float(share)

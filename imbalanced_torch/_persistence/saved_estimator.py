@@ -12,6 +12,9 @@ from imbalanced_torch._persistence.files import Loaded, as_in_a_file, described,
 from imbalanced_torch._persistence.pickles import Versioned
 from imbalanced_torch._remedies.class_priors import ClassPriors
 
+#: Arguments of `load_params` that bring no weights.
+_WITHOUT_WEIGHTS = {"f_history", "f_optimizer", "use_safetensors"}
+
 
 class SavesParams(Versioned):
     """A classifier around a net, whose files hold what probabilities depend on too."""
@@ -58,8 +61,9 @@ class SavesParams(Versioned):
         This estimator must be fitted, with a module of the same shape and the same `criterion`, on the same classes in
         the same shares (`classes_`, `class_prior_`), for it is these that probabilities are corrected to.
         `class_weight_`, `sampled_prior_` and `effective_prior_` come with the weights; `n_iter_` and `best_epoch_` come
-        with the history. On any error the estimator is as it was. To carry over a whole estimator, pickle it; to load
-        weights into another one without these checks, use `net_.load_params`.
+        with the history. What is known of held-out rows is dropped with the old weights, as the new ones may have seen
+        these. On any error the estimator is as it was. To carry over a whole estimator, pickle it; to load weights into
+        another one without these checks, use `net_.load_params`.
 
         Parameters
         ----------
@@ -96,10 +100,17 @@ class SavesParams(Versioned):
                 if any(part.removesuffix("_") in net._modules for part in loaded.parts):
                     priors, best_epoch = priors_of(loaded.mark) or priors, loaded.mark["best_epoch"]
                     net.learned_under(priors)
+        if args or {name for name, file in kwargs.items() if file is not None} - _WITHOUT_WEIGHTS:
+            self._forget_held_out()
         self.class_priors_ = priors
         if net.history is not history:
             self.n_iter_ = len(net.history)
             self.best_epoch_ = net.best_epoch_ = min(best_epoch or self.n_iter_, self.n_iter_)
+
+    def _forget_held_out(self) -> None:
+        """Drop what other weights said of rows that they were not trained on."""
+        for name in ("_held_out", "oof_proba_", "oof_log_loss_"):
+            vars(self).pop(name, None)
 
     def _check_loaded(self, loaded: Loaded) -> None:
         """Raise for files of an estimator whose probabilities mean something else."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -13,8 +13,9 @@ import torch
 from imbalanced_torch._parameters.values import by_label, hint_of_codes, labels_of, listed, lookup, pass_instead
 
 #: What a decision looks at: the module's own logits, the probabilities that `predict_proba` returns, or these divided
-#: by the class prior, which is the same as making all classes equally frequent.
-ScoreInput = Literal["logits", "probabilities", "prior_scaled"]
+#: by the class prior, which is the same as making all classes equally frequent; or probabilities at the prior of the
+#: data, where these are known.
+ScoreInput = Literal["logits", "probabilities", "prior_scaled", "data_prior"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,47 @@ class LeastCost:
         return -(log_values.exp() @ torch.from_numpy(self.costs))
 
 
-Decision = Greatest | Threshold | LeastCost
+@dataclass(frozen=True)
+class Offsets:
+    """The class with the greatest log probability plus offset: what a goal is settled to."""
+
+    #: Shape (K,), in nats.
+    offsets: np.ndarray
+    reads: ScoreInput = "data_prior"
+
+    def scores(self, log_values: torch.Tensor) -> torch.Tensor:
+        """Return log probabilities plus offsets, shape (n, K)."""
+        return log_values.cpu().double() + torch.from_numpy(self.offsets)
+
+
+@dataclass(frozen=True)
+class RowCosts:
+    """The class that costs least in expectation, by costs that differ by row and that a function of the user's says."""
+
+    function: Callable[[np.ndarray, Any], Any]
+    reads: ScoreInput = "probabilities"
+
+    def scores(self, log_values: torch.Tensor) -> torch.Tensor:
+        """Raise: what is asked for here has no X."""
+        raise ValueError(
+            "decision as a function cost(proba, X) needs X, which the estimator's predict has; the net, graphs and "
+            "reports do not. Set another decision for these."
+        )
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """A goal that no threshold reaches: to choose a label raises, all else goes on."""
+
+    message: str
+    reads: ScoreInput = "data_prior"
+
+    def scores(self, log_values: torch.Tensor) -> torch.Tensor:
+        """Raise with the reason."""
+        raise ValueError(self.message)
+
+
+Decision = Greatest | Threshold | LeastCost | Offsets | RowCosts | Unreached
 
 DECISIONS: dict[str, Decision] = {
     "trained": Greatest("logits"),
@@ -78,11 +119,15 @@ DECISIONS: dict[str, Decision] = {
     "balanced": Greatest("prior_scaled"),
 }
 
+#: Words for goals: scores that have other names in scikit-learn, or none, or mean another class there.
+SCORES = ("f1", "gmean", "mcc")
 # Words that are used elsewhere for one of ours.
 _ALIASES = {"default": "trained", "logits": "trained", "map": "argmax", "auto": "trained", "prior": "balanced"}
 _CHOICES = (
-    f"one of the words {sorted(DECISIONS)}, a threshold in (0, 1) for two classes (a number, or {{label: number}}), or "
-    "costs: a (K, K) array, true classes in rows, or a nested dict {true: {predicted: cost}}"
+    f"one of the words {sorted(DECISIONS)}, a threshold in (0, 1) for two classes (a number, or {{label: number}}), "
+    "costs: a (K, K) array, true classes in rows, a nested dict {true: {predicted: cost}} or a function of (proba, X), "
+    "or a goal: {'recall': 0.8}, {'precision': 0.9}, {'share': 0.01}, RecallFloor(...), PrecisionFloor(...), 'f1', "
+    "'mcc', 'gmean' or a scorer of scikit-learn"
 )
 
 
@@ -91,7 +136,9 @@ def resolve_decision(decision: Any, classes: np.ndarray) -> Decision:
     if isinstance(decision, np.ndarray) and decision.ndim == 0:
         decision = decision.item()
     if isinstance(decision, str):
-        return lookup("decision", decision, DECISIONS, _ALIASES)
+        return lookup("decision", decision, {**DECISIONS, **dict.fromkeys(SCORES)}, _ALIASES)  # type: ignore[return-value]
+    if callable(decision) and not isinstance(decision, type):
+        return RowCosts(decision)
     if isinstance(decision, Real) and not isinstance(decision, bool | np.bool_):
         return _threshold(decision, 1, classes)
     if isinstance(decision, Mapping) and any(isinstance(value, Mapping) for value in decision.values()):
@@ -170,3 +217,45 @@ def _cost_matrix(costs: Mapping[Any, Any], classes: np.ndarray) -> list[list[Any
             f"{listed(without)}."
         )
     return matrix
+
+
+# Costs that differ by row
+
+
+def expected_costs(costs: Any, proba: np.ndarray, X: Any, classes: np.ndarray) -> np.ndarray:
+    """Return what each prediction is expected to cost in each row, shape (n, K).
+
+    Parameters
+    ----------
+    costs : callable, mapping or array
+        A function of (proba, X) that returns expected costs, shape (n, K), or costs, shape (n, K, K); a nested dict
+        {true: {predicted: cost}} whose entries are numbers or arrays of shape (n,); or an array of shape (K, K) or
+        (n, K, K), true classes before predicted ones.
+    proba : array of shape (n, K)
+    X : the rows, as the user has them
+    classes : array of shape (K,)
+    """
+    n, n_classes = proba.shape
+    given = costs(proba, X) if callable(costs) else costs
+    try:
+        if isinstance(given, Mapping):
+            matrix = [[np.broadcast_to(np.asarray(x, float), n) for x in row] for row in _cost_matrix(given, classes)]
+            values = np.moveaxis(np.array(matrix), 2, 0)
+        else:
+            values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(given, Mapping) and "decision" in str(error):
+            raise
+        raise TypeError(f"costs must hold numbers, one for all rows or one for each of {n}: {error}.") from error
+    expected = callable(costs) and values.shape == (n, n_classes)
+    if not expected and values.shape not in ((n_classes, n_classes), (n, n_classes, n_classes)):
+        also = f", or of expected costs, shape {(n, n_classes)}" if callable(costs) else ""
+        raise ValueError(
+            f"costs must have shape {(n, n_classes, n_classes)}, true classes before predicted ones of "
+            f"{listed(classes)}, or {(n_classes, n_classes)}{also}; they have shape {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"costs must be finite; they are not in {int((~np.isfinite(values)).sum())} places.")
+    if expected:
+        return values
+    return np.einsum("nc,ck->nk" if values.ndim == 2 else "nc,nck->nk", proba, values)

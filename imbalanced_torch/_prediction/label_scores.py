@@ -7,6 +7,7 @@ times.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,6 +124,19 @@ def _averaged(function: Any, classes: np.ndarray, **given: Any) -> LabelScore | 
     return _Averaged(_RATIOS[function], average, beta, 0.0 if zero_division == "warn" else zero_division, codes)
 
 
+def geometric_mean(y: np.ndarray, predicted: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """Return the geometric mean of the recalls of the classes that are there (Kubat and Matwin 1997)."""
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    labels = np.unique(y[weights > 0])
+    recalls = [np.average(predicted[y == label] == label, weights=weights[y == label]) for label in labels]
+    return float(np.prod(np.power(recalls, 1 / len(labels))))
+
+
+def _geometric_mean(counts: Counts) -> np.ndarray:
+    there = counts.true > 0
+    return np.prod(np.power(counts.hits[:, there] / counts.true[there], 1 / there.sum()), axis=1)
+
+
 #: scikit-learn's function -> ours, and the parameters that ours takes.
 _OTHERS: dict[Any, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     metrics.accuracy_score: (_accuracy, ("normalize",)),
@@ -131,6 +145,7 @@ _OTHERS: dict[Any, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     metrics.balanced_accuracy_score: (_balanced_accuracy, ("adjusted",)),
     metrics.matthews_corrcoef: (_matthews, ()),
     metrics.cohen_kappa_score: (_kappa, ()),
+    geometric_mean: (_geometric_mean, ()),
 }
 
 
@@ -217,3 +232,15 @@ def metric_of(scorer: Any) -> Metric | None:
     if type(scorer).__module__ != "sklearn.metrics._scorer" or "sample_weight" in parameters:
         return None
     return Metric(function, sign, dict(parameters))
+
+
+def with_positive(scorer: Any, positive: Any) -> Any:
+    """Count `positive` as the positive class in a scikit-learn scorer of two classes that names none."""
+    score, kwargs = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", {})
+    if score is None or "pos_label" in kwargs or "pos_label" not in inspect.signature(score).parameters:
+        return scorer
+    if positive is None or kwargs.get("average", "binary") != "binary":
+        return scorer
+    scorer = copy.copy(scorer)
+    scorer._kwargs = {**kwargs, "pos_label": positive}
+    return scorer

@@ -27,8 +27,9 @@ class HeldOut(ClassifierMixin, BaseEstimator):
     """The held-out rows of one fold; to a scorer, a classifier that predicts them with the offsets under test."""
 
     def __init__(
-        self, estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, scorer: Any, params: dict[str, Any]
+        self, log_proba: np.ndarray, X: Any, y: np.ndarray, classes: np.ndarray, scorer: Any, params: dict[str, Any]
     ) -> None:
+        self.log_proba = log_proba
         self.X, self.y, self.scorer, self.params = X, y, scorer, params
         self.classes_ = classes
         self.codes = encode(y, classes, "the estimator's classes_")
@@ -36,9 +37,6 @@ class HeldOut(ClassifierMixin, BaseEstimator):
         self.weights = None if weights is None else np.asarray(weights, dtype=float)
         #: The scorer's function of labels, if that is all it is.
         self.metric: Metric | None = metric_of(scorer) if set(params) <= {"sample_weight"} else None
-        proba = np.zeros((len(y), len(classes)))  # a fold may lack a class
-        proba[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
-        self.log_proba = log_of(proba)
 
     def score_with(self, offsets: np.ndarray) -> float:
         """Return the score of the labels that these offsets choose."""

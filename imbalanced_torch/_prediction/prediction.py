@@ -6,7 +6,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ import torch
 from imbalanced_torch._losses.logits import log_odds, to_class_logits
 from imbalanced_torch._losses.weighted import WeightedCriterion
 from imbalanced_torch._parameters.values import format_prior
-from imbalanced_torch._prediction.decision import Decision, Greatest, Threshold, resolve_decision
+from imbalanced_torch._prediction.decision import Decision, Greatest, RowCosts, Threshold, Unreached, resolve_decision
+from imbalanced_torch._prediction.goals import Goal, resolve_goal
+from imbalanced_torch._prediction.held_out import Evidence, HeldOutRows, boundary, reached
 from imbalanced_torch._prediction.prior import correct_prior, correctable, log_ratio, resolve_prior_correction
 
 #: Numbers in a hyperparameter that may have been changed in place are compared up to so many: in .2 ms.
@@ -63,9 +65,15 @@ class Prediction:
             values = to_class_logits(logits)
         elif self.decision.reads == "probabilities":
             values = self.log_proba(logits)
+        elif self.decision.reads == "data_prior":
+            values = self.at_data_prior(logits)
         else:
             values = self._at(self._equal, self.criterion.log_proba(logits))
         return self.decision.scores(values)
+
+    def at_data_prior(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return log probabilities at the prior of the data if it is known how, else as they are; shape (n, K)."""
+        return self._at(self.class_prior if self.correctable_to_data() else None, self.criterion.log_proba(logits))
 
     def corrected_to_data(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Carry log probabilities from the effective prior to that of the data."""
@@ -174,15 +182,97 @@ def resolve_prediction(
     class_prior: np.ndarray,
     effective_prior: np.ndarray,
     classes: np.ndarray,
+    held_out: HeldOutRows | None = None,
 ) -> Prediction:
-    """Resolve the hyperparameters; raise where they need a correction of the prior that does not exist."""
+    """Resolve the hyperparameters; raise where they need a correction of the prior that does not exist.
+
+    A goal is settled on `held_out`; where it can't be reached there, to choose a label raises.
+    """
     target = resolve_prior_correction(prior_correction, class_prior, classes)
-    prediction = Prediction(criterion, class_prior, effective_prior, target, resolve_decision(decision, classes))
+    goal = resolve_goal(decision, classes)
+    rule = Greatest("probabilities") if goal is not None else resolve_decision(decision, classes)
+    prediction = Prediction(criterion, class_prior, effective_prior, target, rule)
+    if goal is not None:
+        return replace(prediction, decision=_settled(goal, held_out, prediction, classes))
     if target is not None:
         _check_correctable("prior_correction", prior_correction, criterion, effective_prior, target, classes)
     if prediction.decision.reads == "prior_scaled":
         _check_correctable("decision", decision, criterion, effective_prior, prediction._equal, classes)
     return prediction
+
+
+def while_training(decision: Any, classes: np.ndarray, holds_out: bool) -> Any:
+    """Return the decision for scores during training, where a goal is not settled yet and a function has no X.
+
+    Raise ValueError for a goal where no rows will be held out.
+    """
+    goal = resolve_goal(decision, classes)
+    if goal is not None:
+        if not holds_out:
+            raise ValueError(_nothing_held_out(goal))
+        return "argmax"
+    return "argmax" if isinstance(resolve_decision(decision, classes), RowCosts) else decision
+
+
+def _settled(goal: Goal, held_out: HeldOutRows | None, prediction: Prediction, classes: np.ndarray) -> Decision:
+    if held_out is None:
+        return Unreached(_nothing_held_out(goal))
+    try:
+        return goal.settle(evidence_of(held_out, prediction, classes), rarest_of(prediction.class_prior))
+    except ValueError as error:
+        return Unreached(str(error))
+
+
+def _nothing_held_out(what: Any) -> str:
+    return (
+        f"{what} needs rows that the net has not trained on, and none are held out (early_stopping=False, partial_fit "
+        "and load_params have none). Set early_stopping=True or train_split, or use TunedOffsetClassifierCV."
+    )
+
+
+def evidence_of(held_out: HeldOutRows, prediction: Prediction, classes: np.ndarray) -> Evidence:
+    """Return held-out rows as goals and reports see them: at the data's prior, and counted as where the net works."""
+    ratio, prior = None, prediction.class_prior
+    if prediction.target is not None and not np.allclose(prediction.target, prior, rtol=1e-6, atol=0):
+        ratio = np.divide(prediction.target, prior, out=np.zeros_like(prior), where=prior > 0)
+    logits = held_out.tensor.to(prediction.criterion.class_weight.device)
+    return held_out.evidence(prediction.at_data_prior(logits), ratio, classes)
+
+
+def check_held_out(held_out: HeldOutRows | None, what: str) -> HeldOutRows:
+    """Return held-out rows; raise ValueError if there are none."""
+    if held_out is None:
+        raise ValueError(_nothing_held_out(what))
+    return held_out
+
+
+def report_of(
+    prediction: Prediction, held_out: HeldOutRows, classes: np.ndarray, codes: list[int], confidence: float
+) -> list[dict[str, Any]]:
+    """Return what a decision reaches on held-out rows for these classes; NaN where its goal is not reached."""
+    evidence = evidence_of(held_out, prediction, classes)
+    logits = held_out.tensor.to(prediction.criterion.class_weight.device)
+    if isinstance(prediction.decision, Unreached):
+        chosen, note = np.full(len(evidence.codes), -1), prediction.decision.message
+    else:
+        chosen, note = prediction.scores(logits).argmax(dim=1).cpu().numpy(), ""
+    found = []
+    for code in codes:
+        row = reached(chosen, evidence, code, confidence)
+        if note:
+            row |= {name: float("nan") for name, value in row.items() if isinstance(value, float)}
+        threshold = float("nan")
+        if len(classes) == 2 and not note:
+            log_proba = prediction.log_proba(logits).double().cpu().numpy()
+            odds = boundary(log_proba[:, code] - log_proba[:, 1 - code], chosen == code)
+            threshold = float(1 / (1 + np.exp(-odds)))
+        found.append({**row, "threshold": threshold, "note": note})
+    return found
+
+
+def rarest_of(prior: np.ndarray) -> int:
+    """Return the code of the rarest class; of several, the last."""
+    return len(prior) - 1 - int(np.argmin(prior[::-1]))
 
 
 def _check_correctable(
@@ -209,7 +299,9 @@ def _check_correctable(
 
 def uncorrected(prediction: Prediction | None) -> bool:
     """Whether costs or a threshold read probabilities that are known to be at another prior than the data's."""
-    if prediction is None or isinstance(prediction.decision, Greatest) or prediction.target is not None:
+    if prediction is None or prediction.decision.reads != "probabilities" or prediction.target is not None:
+        return False
+    if isinstance(prediction.decision, Greatest):
         return False
     if np.isnan(prediction.effective_prior).any():
         return False
@@ -221,11 +313,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 1000 else f"{text[:1000]}..."
 
 
-def warn_uncorrected(prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int) -> None:
+def warn_uncorrected(
+    prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int, name: str = "decision"
+) -> None:
     """Warn that they do, with the numbers."""
     remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data() else "Leave"
     warnings.warn(
-        f"decision={_short(decision)} reads probabilities at the prior of the training, "
+        f"{name}={_short(decision)} reads probabilities at the prior of the training, "
         f"{format_prior(prediction.effective_prior, classes)}; the data have "
         f"{format_prior(prediction.class_prior, classes)}. {remedy} class_weight and sampling at None.",
         UncorrectedDecisionWarning,
