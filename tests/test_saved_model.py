@@ -34,6 +34,7 @@ from imbalanced_torch import (
     LogitAdjustedLoss,
     MLPEnsemble,
     OverSampling,
+    RecallFloor,
     SamplingStrategy,
 )
 from imbalanced_torch._export import saved_model
@@ -232,6 +233,21 @@ def test_a_table_comes_back_with_its_columns_and_out_of_fold_probabilities(path)
     np.testing.assert_array_equal(loaded.oof_proba_, fitted.oof_proba_, strict=True)
     assert loaded.oof_log_loss_ == fitted.oof_log_loss_
     assert list(loaded.feature_names_in_) == list(X.columns)
+
+
+@pytest.mark.parametrize("decision", [{"recall": 0.6}, "mcc", RecallFloor(0.5, confidence=0.8)], ids=str)
+@pytest.mark.parametrize("settings", [{"module": None}, {"early_stopping": True}], ids=["members", "one net"])
+@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncertainDecisionWarning")
+def test_goals_are_settled_as_before_on_the_rows_that_were_held_out(decision, settings, path):
+    X, y = rows(n=600)
+    fitted = net(**settings, decision=decision, class_weight="balanced").fit(X, y)
+    loaded = again(fitted, path)
+    assert_same(fitted, loaded, X)
+    assert repr(loaded.decision_report()) == repr(fitted.decision_report())
+    np.testing.assert_array_equal(loaded.predict_set(X), fitted.predict_set(X))
+    for estimator in (fitted, loaded):
+        estimator.set_params(decision="f1")
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
 
 
 def test_a_table_of_polars_comes_back(path):

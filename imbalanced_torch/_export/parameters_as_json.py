@@ -23,9 +23,10 @@ from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
 from imbalanced_torch._losses.row_loss import RowLoss
 from imbalanced_torch._parameters.values import accepted_by
 from imbalanced_torch._persistence.files import digest
+from imbalanced_torch._prediction.held_out import HeldOutRows
 
 #: Classes that users do not meet by name, but that a fitted estimator has.
-_PRIVATE = (Columns,)
+_PRIVATE = (Columns, HeldOutRows)
 #: Numpy's types that are kept as tensors where there are many values, and that torch has too.
 _AS_TENSORS = tuple(map(np.dtype, ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1", "?")))
 #: Values of an array that stand in the JSON.
