@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+from imbalanced_torch._export.model_card import make_card
 from imbalanced_torch._export.saved_model import load_model, save_model
 
 
@@ -71,3 +72,27 @@ class Exports:
             another one than was saved.
         """
         return load_model(cls, path, device, parts)
+
+    def model_card(self) -> Any:
+        """Return a model card, filled with what the estimator knows of itself.
+
+        It names classes with their sizes and priors, the strategy against imbalance, the settings of the training,
+        scores on the rows that were held out (with intervals), what to beware of, and how to load the model. Scores of
+        probabilities have intervals of a bootstrap by class; recall, precision and share of the decision have exact
+        ones. Add your own words with `card.add(**{"Intended uses & limitations": "..."})`, and write it with
+        `card.save("README.md")`.
+
+        Returns
+        -------
+        skops.card.Card
+            The card.
+
+        Raises
+        ------
+        ImportError
+            If skops is missing: pip install 'imbalanced-torch[card]'.
+        ValueError, TypeError
+            If `decision` or `prior_correction` are not what they must be.
+        """
+        check_is_fitted(self)
+        return make_card(self)

@@ -151,6 +151,13 @@ class _Keeper:
         return found
 
 
+def parts_to_hand_over(estimator: Any) -> dict[str, str]:
+    """Return by name the paths to what a file of this estimator can't hold, and `load` must be handed."""
+    parameters = {**estimator.get_params(deep=False), **(estimator.net_.made_from or {})}
+    kept = _Keeper({}).kept({n: v for n, v in parameters.items() if n.partition("__")[0] in _FOR_PREDICTION})
+    return {name: value["needed"] for name, value in kept.items() if _kind(value) == "needed"}
+
+
 def _of_net(net: Any) -> dict[str, Any]:
     """Return what the net has beside the parameters that it was trained with."""
     given = {name for name in net.made_from or {} if name.startswith("optimizer__")}
