@@ -66,7 +66,10 @@ def test_classes_stand_there_with_sizes_priors_and_weights():
     n = (y == "fraud").sum()
     assert found["fraud"][0] == str(n)
     assert [float(value) for value in found["fraud"][1:]] == pytest.approx(
-        [values[0] for values in (fitted.class_prior_, fitted.sampled_prior_, fitted.class_weight_, fitted.effective_prior_)],
+        [
+            values[0]
+            for values in (fitted.class_prior_, fitted.sampled_prior_, fitted.class_weight_, fitted.effective_prior_)
+        ],
         rel=1e-3,
     )
 
@@ -114,7 +117,9 @@ def test_scores_are_scikit_learns_and_lie_in_their_intervals(settings, labels):
         assert float(shown) == pytest.approx(value, rel=1e-3, abs=1e-4), name
         assert float(low) <= float(shown) <= float(high)
         assert how == ("exact (Clopper-Pearson)" if name.startswith("recall") else "bootstrap")
-    assert f"On {len(held_out.codes)} rows, {(held_out.codes == rare).sum()} of them of the rarest class {label}" in text
+    assert (
+        f"On {len(held_out.codes)} rows, {(held_out.codes == rare).sum()} of them of the rarest class {label}" in text
+    )
     assert ("out-of-fold" if held_out.members is not None else "set aside") in text
 
 
@@ -144,10 +149,18 @@ def test_a_draw_keeps_the_rows_of_each_class():
     ("settings", "share", "words"),
     [
         ({}, 0.3, "None of the usual ones"),
-        ({"class_weight": "balanced"}, 0.3, "Probabilities are not corrected: they are at fraud 0.5, legit 0.5, and the "),
+        (
+            {"class_weight": "balanced"},
+            0.3,
+            "Probabilities are not corrected: they are at fraud 0.5, legit 0.5, and the ",
+        ),
         ({"class_weight": "balanced", "prior_correction": True}, 0.3, "None of the usual ones"),
         ({}, 0.02, "Few rows: these classes have less than 20 training rows ('fraud': "),
-        ({"module": MLP, "early_stopping": False}, 0.3, "Nothing was held out in training, so that there are no scores"),
+        (
+            {"module": MLP, "early_stopping": False},
+            0.3,
+            "Nothing was held out in training, so that there are no scores",
+        ),
         ({"decision": {"precision": 0.999}}, -0.3, "The decision: "),
     ],
     ids=["none", "uncorrected", "corrected", "few", "nothing held out", "goal not reached"],

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import NotFittedError
@@ -30,6 +31,7 @@ from imbalanced_torch import (
     DeferredSchedule,
     EffectiveNumber,
     FocalLoss,
+    ImbalancedNet,
     ImbalancedNetClassifier,
     LogitAdjustedLoss,
     MLPEnsemble,
@@ -213,9 +215,7 @@ def test_a_loaded_estimator_predicts_the_same_bit_by_bit_and_is_fitted_in_every_
     assert_same(fitted, again(loaded, path), X)
     assert_same(fitted, pickle.loads(pickle.dumps(loaded)), X)
     assert clone(loaded).get_params().keys() == clone(fitted).get_params().keys()
-    np.testing.assert_array_equal(
-        clone(loaded).fit(X, y).predict_proba(X), clone(fitted).fit(X, y).predict_proba(X)
-    )
+    np.testing.assert_array_equal(clone(loaded).fit(X, y).predict_proba(X), clone(fitted).fit(X, y).predict_proba(X))
     loaded.set_params(early_stopping=False, schedule=None).partial_fit(X, y)
     loaded.set_params(warm_start=True).fit(X, y)
 
@@ -395,7 +395,7 @@ def test_an_error_says_which_part_is_needed_and_which_one_was_handed(path):
         f"module must be handed to load, for a file holds no code: the module of {str(path)!r} is {here}.TwoLayers; "
         "pass module=TwoLayers."
     )
-    with pytest.raises(ValueError, match="^module must be") as caught:
+    with pytest.raises(ValueError, match=r"^module must be") as caught:
         ImbalancedNetClassifier.load(path, module=OtherLayers)
     assert str(caught.value) == f"module must be {here}.TwoLayers, as in {str(path)!r}; it is {here}.OtherLayers."
     with pytest.raises(ValueError, match="load takes what a file can't hold") as caught:
@@ -435,7 +435,7 @@ def test_what_acts_in_training_alone_is_left_out_with_one_warning(path):
         class_weight=lambda counts: counts**0.0,
         random_state=np.random.RandomState(0),
     ).fit(X, y)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="can't hold") as caught:
         fitted.save(path)
     assert [str(warning.message) for warning in caught] == [
         "a file without pickle can't hold callbacks, class_weight, random_state, sampling, train_split, which act in "
@@ -494,15 +494,46 @@ def test_a_derived_class_loads_its_own_files_and_no_others(path):
         Named.load(path)
 
 
+def test_what_metadata_methods_ask_for_comes_back(path):
+    X, y = rows()
+    with config_context(enable_metadata_routing=True):
+        fitted = net().set_fit_request(sample_weight=True).set_score_request(sample_weight="weights").fit(X, y)
+        loaded = again(fitted, path)
+        for method in ("fit", "score", "partial_fit"):
+            asked = [getattr(model.get_metadata_routing(), method).requests for model in (fitted, loaded)]
+            assert asked[0] == asked[1]
+    assert "_metadata_request" not in vars(again(net().fit(X, y), path))
+
+
+class TwoNets(ImbalancedNet):
+    """A net with a second module, which scales what the first one returns."""
+
+    def initialize_module(self):
+        super().initialize_module()
+        self.scale_ = nn.Linear(1, 1, dtype=self.dtype)
+        return self
+
+    def infer(self, x, **fit_params):
+        return self.scale_(super().infer(x, **fit_params))
+
+
+class WithTwoNets(ImbalancedNetClassifier):
+    net_class = TwoNets
+
+
+def test_a_net_with_modules_of_its_own_comes_back_with_all_of_them(path):
+    X, y = rows()
+    fitted = WithTwoNets(MLP, max_epochs=2, random_state=0).fit(X, y)
+    assert_same(fitted, again(fitted, path), X)
+
+
 def test_a_class_of_a_script_may_have_moved_to_a_module_since(path, monkeypatch):
     X, y = rows()
     monkeypatch.setattr(TwoLayers, "__module__", "__main__")
     fitted = net(module=TwoLayers).fit(X, y)
     fitted.save(path)
     monkeypatch.setattr(TwoLayers, "__module__", "mypackage.nets")
-    np.testing.assert_array_equal(
-        ImbalancedNetClassifier.load(path, module=TwoLayers).predict(X), fitted.predict(X)
-    )
+    np.testing.assert_array_equal(ImbalancedNetClassifier.load(path, module=TwoLayers).predict(X), fitted.predict(X))
 
 
 # Files that are something else
@@ -545,7 +576,7 @@ def test_a_file_that_is_cut_or_changed_anywhere_is_refused(path):
     rng = np.random.default_rng(0)
     for length in rng.integers(0, len(content), 20):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="^path must be a file"):
+        with pytest.raises(ValueError, match=r"^path must be a file"):
             ImbalancedNetClassifier.load(path)
     for place in [*rng.integers(0, len(content), 150), *range(len(content) - 20, len(content))]:
         changed = bytearray(content)
@@ -567,7 +598,7 @@ def rewritten(path, change):
 def test_a_format_to_come_is_refused(path):
     net().fit(*rows()).save(path)
     rewritten(path, lambda head: head.update(format_version=2, version="9.1"))
-    with pytest.raises(ValueError, match="^the format") as caught:
+    with pytest.raises(ValueError, match=r"^the format") as caught:
         ImbalancedNetClassifier.load(path)
     assert str(caught.value) == (
         f"the format of {str(path)!r} must be 1, which imbalanced-torch {imbalanced_torch.__version__} reads; it is 2, "
@@ -596,7 +627,7 @@ HOSTILE = [
 def test_a_file_names_no_class_beyond_the_known_ones(coded, path):
     net().fit(*rows()).save(path)
     rewritten(path, lambda head: head["attributes"].update(verbose=coded))
-    with pytest.raises(ValueError, match="^path must be a file that save wrote; "):
+    with pytest.raises(ValueError, match=r"^path must be a file that save wrote; "):
         ImbalancedNetClassifier.load(path)
 
 
@@ -606,7 +637,22 @@ def test_a_file_names_no_class_beyond_the_known_ones(coded, path):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, True, 3, 2**70, -0.0, 1e-300, float("nan"), float("-inf"), "a\ud800", b"\x00\xff", [], (), {}, [(1,), {2: 3}]),
+        *(
+            None,
+            True,
+            3,
+            2**70,
+            -0.0,
+            1e-300,
+            float("nan"),
+            float("-inf"),
+            "a\ud800",
+            b"\x00\xff",
+            [],
+            (),
+            {},
+            [(1,), {2: 3}],
+        ),
         *({1, 2}, frozenset({"a"}), {(1, "a"): [True], None: {"x": 1.5}}, bool, float),
         *(np.float32(0.1), np.int8(3), np.bool_(True), np.str_("a"), np.datetime64("2020-01-01T12", "h")),
         *(np.arange(3), np.array([0.1, np.nan], np.float16), np.zeros((0, 2)), np.array(3), np.arange(4).reshape(2, 2)),
@@ -633,7 +679,17 @@ def test_a_value_comes_back_as_it_was(value):
 
 @pytest.mark.parametrize(
     "value",
-    [len, lambda: 0, object(), np.random.RandomState(0), np.zeros(2, "i4,f4"), 1j, np.array([1j]), np.longdouble(1), Swish],
+    [
+        len,
+        lambda: 0,
+        object(),
+        np.random.RandomState(0),
+        np.zeros(2, "i4,f4"),
+        1j,
+        np.array([1j]),
+        np.longdouble(1),
+        Swish,
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_that_is_not_plain_is_refused(value):
@@ -641,7 +697,9 @@ def test_a_value_that_is_not_plain_is_refused(value):
         encode(value, {})
 
 
-@pytest.mark.parametrize("name", [name for name in imbalanced_torch.__all__ if hasattr(getattr(imbalanced_torch, name), "get_params")])
+@pytest.mark.parametrize(
+    "name", [name for name in imbalanced_torch.__all__ if hasattr(getattr(imbalanced_torch, name), "get_params")]
+)
 def test_every_public_class_with_parameters_is_known(name):
     cls = getattr(imbalanced_torch, name)
     assert class_named(f"imbalanced_torch.{name}") is cls
@@ -678,7 +736,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     def full(name, mode="r", **kwargs):
-        file = open(name, mode, **kwargs)
+        file = open(name, mode, **kwargs)  # noqa: SIM115
         return Full(file) if "x" in mode else file
 
     with monkeypatch.context() as patched:

@@ -16,10 +16,10 @@ class Exports:
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        The file is safetensors, with all that is no tensor as JSON in its header, under a checksum. It is written beside
-        an old one and reaches the disk before that is replaced: a full disk or the end of the process leaves the old
-        file or the new one. It holds the parameters and all that `fit` has learned, without the batches in the history
-        and without the optimizer's state.
+        The file is safetensors, with all that is no tensor as JSON in its header, under a checksum. It is written
+        beside an old one and reaches the disk before that is replaced: a full disk or the end of the process leaves the
+        old file or the new one. It holds the parameters and all that `fit` has learned, without the batches in the
+        history and without the optimizer's state.
 
         Parameters
         ----------

@@ -185,8 +185,8 @@ def _scores(estimator: Any, prediction: Prediction, evidence: Evidence | None, r
     return (
         f"On {len(evidence.codes)} rows, {int((evidence.codes == rare).sum())} of them of the rarest class "
         f"{_cell(labels_of(estimator.classes_)[rare])}; {by}. {' '.join([*notes, ''])}The log loss is that of "
-        f"probabilities at the prior of the training rows.\n\n{_table(header, rows)}\n\nThe bootstrap draws the rows of "
-        f"each class by themselves.{after}"
+        f"probabilities at the prior of the training rows.\n\n{_table(header, rows)}\n\nThe bootstrap draws the rows "
+        f"of each class by themselves.{after}"
     )
 
 
@@ -272,9 +272,7 @@ def _balanced_accuracy(codes: np.ndarray, right: np.ndarray, weights: np.ndarray
 # What to beware of
 
 
-def _warnings(
-    estimator: Any, prediction: Prediction, evidence: Evidence | None, reports: list[dict[str, Any]]
-) -> str:
+def _warnings(estimator: Any, prediction: Prediction, evidence: Evidence | None, reports: list[dict[str, Any]]) -> str:
     found = []
     what, counts = _counts(estimator, evidence)
     few = {label: float(n) for label, n in zip(labels_of(estimator.classes_), counts, strict=True) if n < _FEW}
@@ -291,8 +289,8 @@ def _warnings(
         elif not np.allclose(learned, prior, rtol=1e-3, atol=0):
             found.append(
                 f"Probabilities are not corrected: they are at {_prior_in_words(learned, estimator.classes_)}, and the "
-                f"data have {_prior_in_words(prior, estimator.classes_)}. `set_params(prior_correction=True)` carries them "
-                "there."
+                f"data have {_prior_in_words(prior, estimator.classes_)}. `set_params(prior_correction=True)` carries "
+                "them there."
             )
     if evidence is None:
         found.append(
@@ -311,6 +309,6 @@ def _loading(estimator: Any) -> str:
     arguments = "".join(f", {part}=..." for part in handed)
     needs = "".join(f" `{part}` is {path}." for part, path in handed.items())
     return (
-        f"`model.save(\"model.safetensors\")` writes a file without pickle.{needs}\n\n```python\nfrom {place} import "
-        f"{cls}\n\nmodel = {cls}.load(\"model.safetensors\"{arguments})\nmodel.predict_proba(X)\n```"
+        f'`model.save("model.safetensors")` writes a file without pickle.{needs}\n\n```python\nfrom {place} import '
+        f'{cls}\n\nmodel = {cls}.load("model.safetensors"{arguments})\nmodel.predict_proba(X)\n```'
     )

@@ -31,6 +31,7 @@ _PRIVATE = (Columns, HeldOutRows)
 _AS_TENSORS = tuple(map(np.dtype, ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1", "?")))
 #: Values of an array that stand in the JSON.
 _FEW = 256
+_INSTANCE = "an instance of "
 
 
 class NotPlainError(TypeError):
@@ -82,13 +83,13 @@ def path_to(thing: Any) -> str:
     if isinstance(thing, type):
         return _known_name(thing) or f"{thing.__module__}.{thing.__qualname__}"
     if not hasattr(thing, "__qualname__"):
-        return f"an instance of {path_to(type(thing))}"
+        return f"{_INSTANCE}{path_to(type(thing))}"
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
 def same_path(one: str, other: str) -> bool:
     """Whether two paths lead to one thing; what a script defines may have been moved to a module since."""
-    if "__main__" in one + other:
+    if "__main__" in one + other and one.startswith(_INSTANCE) == other.startswith(_INSTANCE):
         return one.rpartition(".")[2] == other.rpartition(".")[2]
     return one == other
 

@@ -1,7 +1,7 @@
 """A fitted estimator as one file without pickle: tensors in safetensors, and all else as JSON in its header.
 
-One file is whole or it is not there. What is in it is data: classes are looked up in lists of those known here, and what
-is of the user's own must be handed over when the file is read.
+One file is whole or it is not there. What is in it is data: classes are looked up in lists of those known here, and
+what is of the user's own must be handed over when the file is read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from sklearn import config_context
 from skorch.history import History
 from torch import nn
 
@@ -37,6 +38,9 @@ from imbalanced_torch._version import __version__
 #: Where the header holds the checksum and, after a space, the JSON: in one, for entries have no order there.
 _KEY = "imbalanced_torch_estimator"
 _FORMAT, _VERSION = "a fitted imbalanced_torch estimator", 1
+_CONTENT = {"class", "attributes", "kwargs", "requests", "trained_with", "net", "layers", "history", "left_out"}
+#: Methods that may ask for metadata.
+_METHODS = ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "decision_function", "score")
 #: What a prediction needs of the parameters, so that the reader must hand over what a file can't hold.
 _FOR_PREDICTION = ("module", "criterion", "prior_correction", "decision")
 #: Parts whose own parameters make no sense without them.
@@ -78,7 +82,9 @@ def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
 def _as_text(estimator: Any) -> tuple[str, dict[str, torch.Tensor], list[str]]:
     """Return the JSON, the tensors, and the names of what a file can't hold and prediction does not need."""
     net = estimator.net_
-    tensors = {**_state("module", net.module_), **_state("criterion", net.criterion_)}
+    tensors: dict[str, torch.Tensor] = {}
+    for part in (*net._modules, *net._criteria):  # a net of the user's may have more than one of each
+        tensors |= _state(part, getattr(net, f"{part}_"))
     keeper = _Keeper(tensors)
     content = {
         "format": _FORMAT,
@@ -87,6 +93,7 @@ def _as_text(estimator: Any) -> tuple[str, dict[str, torch.Tensor], list[str]]:
         "class": path_to(type(estimator)),
         "attributes": keeper.kept({n: v for n, v in sorted(vars(estimator).items()) if n not in _APART}),
         "kwargs": keeper.kept(estimator._kwargs),
+        "requests": _requests(estimator),
         # Parameters may have been set otherwise since the fit.
         "trained_with": keeper.kept(net.made_from or fixed_parameters(estimator)),
         "net": {name: keeper.coded(value) for name, value in sorted(_of_net(net).items())},
@@ -138,7 +145,7 @@ class _Keeper:
             except NotPlainError:
                 needed = name.partition("__")[0] in _FOR_PREDICTION
                 found[name] = {"needed" if needed else "left out": path_to(value)}
-                if not needed and name not in self.left_out and not name.startswith("_"):
+                if not needed and name not in self.left_out:
                     self.left_out.append(name)
         return found
 
@@ -178,6 +185,22 @@ _OF_NET = ("positive", "dtype", "start_prior")
 _AFTER = ("max_epochs", "seed", "priors_", "best_epoch_", "row_shape_", "fast_path_")
 
 
+def _requests(estimator: Any) -> dict[str, Any]:
+    """Return which metadata methods ask for, where the user has said so: `set_fit_request` and the like."""
+    if "_metadata_request" not in vars(estimator):
+        return {}
+    routing = estimator.get_metadata_routing()
+    asked = {method: getattr(routing, method).requests for method in _METHODS}
+    return {method: requests for method, requests in asked.items() if any(v is not None for v in requests.values())}
+
+
+def _set_requests(estimator: Any, requests: Mapping[str, Any]) -> None:
+    with config_context(enable_metadata_routing=True):
+        for method, asked in requests.items():
+            if method in _METHODS:
+                getattr(estimator, f"set_{method}_request")(**asked)
+
+
 # Reading
 
 
@@ -189,21 +212,24 @@ class _File:
     content: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
 
-    def decoded(self, coded: Any) -> Any:
-        return decode(coded, self.tensors)
-
     @contextmanager
     def readable(self) -> Iterator[None]:
         """Let an error say that the file is to blame."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise ValueError(f"path must be a file that save wrote; {self.where!r} can't be read so: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+            raise ValueError(
+                f"path must be a file that save wrote; {self.where!r} can't be read so: {error}"
+            ) from error
 
     def state(self, part: str) -> dict[str, torch.Tensor]:
         """Return the tensors of a part of the net."""
-        own = f"{part}."
-        return {name.removeprefix(own): value for name, value in self.tensors.items() if name.startswith(own)}
+        return _under(part, self.tensors)
+
+
+def _under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    own = f"{part}."
+    return {name.removeprefix(own): tensor for name, tensor in tensors.items() if name.startswith(own)}
 
 
 def load_model(cls: Any, path: Any, device: Any, given: Mapping[str, Any]) -> Any:
@@ -223,10 +249,14 @@ def load_model(cls: Any, path: Any, device: Any, given: Mapping[str, Any]) -> An
         attributes, kwargs = values.of("attributes"), values.of("kwargs")
         trained_with = values.of("trained_with")
         of_net = values.decoded(file.content["net"])
+        history = [{**values.decoded(epoch), "batches": []} for epoch in file.content["history"]]
     where = {"device": _device(attributes["device"], device)}
     estimator = cls.__new__(cls)
     estimator.__setstate__({**attributes, **where, "_kwargs": kwargs, VERSION_KEY: __version__})
+    with file.readable():
+        _set_requests(estimator, file.content["requests"])
     estimator.net_ = _net(file, estimator, {**trained_with, **where}, of_net)
+    estimator.net_.history = History(history)
     _let_predict(estimator)
     return estimator
 
@@ -268,16 +298,14 @@ class _Values:
         }
         where = self.file.where
         for name, path in needed.items():
-            kind = "one" if path.startswith("an instance") else path.rstrip(")").rpartition(".")[2]
             if name not in self.given:
+                short = path.rpartition(".")[2] if path.replace(".", "").isidentifier() else "..."
                 raise ValueError(
                     f"{name} must be handed to load, for a file holds no code: the {name} of {where!r} is {path}; pass "
-                    f"{name}={'...' if kind == 'one' else kind}."
+                    f"{name}={short}."
                 )
             if not same_path(path, path_to(self.given[name])):
-                raise ValueError(
-                    f"{name} must be {path}, as in {where!r}; it is {path_to(self.given[name])}."
-                )
+                raise ValueError(f"{name} must be {path}, as in {where!r}; it is {path_to(self.given[name])}.")
         unknown = sorted(self.given.keys() - needed.keys() - self.left_out)
         if unknown:
             raise ValueError(
@@ -308,8 +336,7 @@ def _net(file: _File, estimator: Any, trained_with: Mapping[str, Any], of_net: M
     try:
         for name, value in inferred.items():
             if isinstance(value, ColumnEncoder):  # the sizes of the layers follow from it
-                own = {key.removeprefix(f"{name}."): part for key, part in state.items() if key.startswith(f"{name}.")}
-                value.load_state_dict(own)
+                value.load_state_dict(_under(name, state))
         settings = _settings(maker, of_net, inferred)
         made_with = {name: of_net[name] for name in _OF_NET}
         net = new_net(
@@ -317,7 +344,10 @@ def _net(file: _File, estimator: Any, trained_with: Mapping[str, Any], of_net: M
         )
         with global_stream():
             net.initialize()
-        getattr(net.criterion_, "_orig_mod", net.criterion_).load_state_dict(file.state("criterion"))
+        for part in (*net._modules, *net._criteria):
+            if part != "module":  # which has its weights
+                own = getattr(net, f"{part}_")
+                getattr(own, "_orig_mod", own).load_state_dict(file.state(part))
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"the net of {file.where!r} can't be made as it was when it was saved: {error}") from error
     layers = _layers(net.module_)
@@ -327,8 +357,6 @@ def _net(file: _File, estimator: Any, trained_with: Mapping[str, Any], of_net: M
     net.learned_under(of_net["priors_"])
     for name in _AFTER:
         setattr(net, name, of_net[name])
-    records = [{name: file.decoded(value) for name, value in epoch.items()} for epoch in file.content["history"]]
-    net.history = History([{**epoch, "batches": []} for epoch in records])
     return net
 
 
@@ -377,7 +405,11 @@ def _read(path: str) -> _File:
             f"path must be a file that save wrote; {path!r} is none, or it is damaged: {type(error).__name__}: {error}"
         ) from error
     if _KEY not in metadata:
-        by = " save_params wrote it; load_params of a fitted estimator reads it." if "imbalanced_torch" in metadata else ""
+        by = (
+            " save_params wrote it; load_params of a fitted estimator reads it."
+            if "imbalanced_torch" in metadata
+            else ""
+        )
         raise ValueError(f"path must be a file that save wrote; {path!r} holds tensors alone.{by}")
     return _File(path, _checked(path, metadata, tensors), tensors)
 
@@ -388,13 +420,14 @@ def _checked(path: str, metadata: Mapping[str, str], tensors: Mapping[str, torch
     whole = checksum == _checksum(text, tensors)
     try:
         content = json.loads(text)
-        version = content["format_version"]
-    except (ValueError, KeyError, TypeError):
+        version = int(content["format_version"])
+        whole = whole and (version != _VERSION or content.keys() >= _CONTENT)
+    except (ValueError, KeyError, TypeError, RecursionError):
         content, version, whole = {}, _VERSION, False
     if version != _VERSION and (whole or version > _VERSION):
         raise ValueError(
-            f"the format of {path!r} must be {_VERSION}, which imbalanced-torch {__version__} reads; it is {version}, of "
-            f"imbalanced-torch {content.get('version')}. Load it with that version."
+            f"the format of {path!r} must be {_VERSION}, which imbalanced-torch {__version__} reads; it is {version}, "
+            f"of imbalanced-torch {content.get('version')}. Load it with that version."
         )
     if not whole:
         raise ValueError(f"path must be a file as save wrote it; {path!r} has changed since: its checksum differs.")
