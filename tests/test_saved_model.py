@@ -1,5 +1,7 @@
 """A fitted estimator as one file without pickle: what comes back, what must be handed over, what is refused."""
 
+import datetime
+import decimal
 import json
 import os
 import pickle
@@ -279,6 +281,66 @@ def test_two_labels_of_any_type_come_back_as_keys_too(labels, path):
     X, y = rows(2, labels)
     fitted = net(class_weight={labels[1]: 3}, decision={labels[1]: 0.3}, prior_correction=True).fit(X, y)
     assert_same(fitted, again(fitted, path), X)
+
+
+DAYS = pd.date_range("2020-01-01 03:04:05.6", periods=3)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        pd.interval_range(0, 3),
+        pd.interval_range(DAYS[0], DAYS[2], freq="12h"),
+        DAYS,
+        DAYS.tz_localize("Europe/Rome"),
+        DAYS - DAYS[0],
+        DAYS.to_period("M").append(pd.period_range("2021-01", periods=1, freq="M")).unique(),
+        DAYS.date,
+        [decimal.Decimal("0.1"), decimal.Decimal("2")],
+        [datetime.time(1, 2), datetime.time(3)],
+    ],
+    ids=lambda levels: type(levels[0]).__name__,
+)
+def test_levels_of_a_category_may_be_of_any_type_that_pandas_has(levels, path):
+    X = pd.DataFrame({"a": np.arange(120.0), "level": pd.Categorical.from_codes(np.arange(120) % len(levels), levels)})
+    fitted = net(module=None, max_epochs=1).fit(X, np.arange(120) % 3 == 0)
+    loaded = again(fitted, path)
+    assert loaded.columns_ == fitted.columns_
+    assert_same(fitted, loaded, X)
+
+
+def test_levels_that_json_can_not_hold_are_refused(path):
+    X = pd.DataFrame({"level": pd.Categorical.from_codes(np.arange(40) % 2, [Path("a"), Path("b")])})
+    fitted = net(module=None, max_epochs=1).fit(X, np.arange(40) % 3 == 0)
+    with pytest.raises(
+        ValueError, match=r"^columns_ must hold labels and levels that JSON can for a file without pickle"
+    ):
+        fitted.save(path)
+    assert not path.exists()
+
+
+def test_an_estimator_that_was_loaded_where_gradients_are_off_trains_on(path):
+    X, y = rows()
+    fitted = net().fit(X, y)
+    fitted.save(path)
+    with torch.inference_mode():
+        loaded = ImbalancedNetClassifier.load(path)
+    loaded.partial_fit(X, y)
+
+
+def test_values_that_are_equal_are_no_one_object_once_loaded(path):
+    X, y = rows()
+    loaded = again(net(module__hidden_sizes=[], callbacks=[]).fit(X, y), path)
+    loaded.callbacks.append(LRScheduler())
+    assert loaded.get_params()["module__hidden_sizes"] == []
+
+
+def test_loading_prints_nothing(path, capsys):
+    X, y = rows()
+    fitted = net(verbose=1).fit(X, y)
+    capsys.readouterr()
+    again(fitted, path)
+    assert capsys.readouterr().out == ""
 
 
 def test_rows_of_more_dimensions_and_dicts_and_ints_come_back(path):

@@ -9,6 +9,8 @@ hand it over: nothing is imported because a file says so.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import functools
 import math
 from collections.abc import Callable, Mapping, MutableMapping
@@ -115,6 +117,8 @@ def encode(value: Any, arrays: MutableMapping[str, torch.Tensor]) -> Any:
     for cls, encoder in _ENCODERS.items():
         if isinstance(value, cls):
             return encoder(value, arrays)
+    if kind.__module__.partition(".")[0] == "pandas":
+        return _encode_of_pandas(value, arrays)
     return _encode_object(value, arrays)
 
 
@@ -219,7 +223,39 @@ def _state(module: nn.Module) -> dict[str, Any]:
     return {"attributes": own, "tensors": dict(module.named_buffers())}
 
 
+def _encode_datetime(value: datetime.datetime, arrays: Any) -> Any:
+    if type(value) is datetime.datetime:
+        return {"datetime": value.isoformat()}
+    if type(value).__name__ != "Timestamp":
+        raise NotPlainError(path_to(value))
+    timestamp: Any = value
+    if timestamp.tz is None:
+        return {"pandas.Timestamp": [timestamp.isoformat(), timestamp.unit, None]}
+    return {"pandas.Timestamp": [timestamp.tz_convert(None).isoformat(), timestamp.unit, str(timestamp.tz)]}
+
+
+def _encode_timedelta(value: datetime.timedelta, arrays: Any) -> Any:
+    if type(value) is datetime.timedelta:
+        return {"timedelta": [value.days, value.seconds, value.microseconds]}
+    return {"pandas.Timedelta": encode(value.to_timedelta64(), arrays)}  # type: ignore[attr-defined]
+
+
+def _encode_of_pandas(value: Any, arrays: Any) -> Any:
+    """Return a level of a category, such as pandas.cut makes them."""
+    kind = type(value).__name__
+    if kind == "Interval":
+        return {"pandas.Interval": [encode(value.left, arrays), encode(value.right, arrays), value.closed]}
+    if kind == "Period":
+        return {"pandas.Period": [value.ordinal, value.freqstr]}
+    raise NotPlainError(path_to(value))
+
+
 _ENCODERS: dict[type, Callable[..., Any]] = {
+    datetime.datetime: _encode_datetime,  # before date, which it is too
+    datetime.date: lambda value, arrays: {"date": value.isoformat()},
+    datetime.time: lambda value, arrays: {"time": value.isoformat()},
+    datetime.timedelta: _encode_timedelta,
+    decimal.Decimal: lambda value, arrays: {"decimal": str(value)},
     tuple: _encode_items("tuple"),
     set: _encode_items("set"),
     frozenset: _encode_items("frozenset"),
@@ -293,7 +329,44 @@ def _decode_partial(content: Any, arrays: Any) -> Any:
     return functools.partial(func, *args, **keywords)
 
 
+def _decode_timestamp(content: Any, arrays: Any) -> Any:
+    import pandas as pd
+
+    text, unit, where = content
+    timestamp = pd.Timestamp(text).as_unit(unit)
+    return timestamp if where is None else timestamp.tz_localize("UTC").tz_convert(where)
+
+
+def _decode_timedelta(content: Any, arrays: Any) -> Any:
+    import pandas as pd
+
+    return pd.Timedelta(decode(content, arrays))
+
+
+def _decode_interval(content: Any, arrays: Any) -> Any:
+    import pandas as pd
+
+    left, right, closed = content
+    return pd.Interval(decode(left, arrays), decode(right, arrays), closed)
+
+
+def _decode_period(content: Any, arrays: Any) -> Any:
+    import pandas as pd
+
+    ordinal, frequency = content
+    return pd.Period(ordinal=ordinal, freq=frequency)
+
+
 _DECODERS: dict[str, Callable[..., Any]] = {
+    "datetime": lambda content, arrays: datetime.datetime.fromisoformat(content),
+    "date": lambda content, arrays: datetime.date.fromisoformat(content),
+    "time": lambda content, arrays: datetime.time.fromisoformat(content),
+    "timedelta": lambda content, arrays: datetime.timedelta(*content),
+    "decimal": lambda content, arrays: decimal.Decimal(content),
+    "pandas.Timestamp": _decode_timestamp,
+    "pandas.Timedelta": _decode_timedelta,
+    "pandas.Interval": _decode_interval,
+    "pandas.Period": _decode_period,
     "float": lambda content, arrays: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[content],
     "tuple": lambda content, arrays: tuple(decode(content, arrays)),
     "set": lambda content, arrays: set(decode(content, arrays)),

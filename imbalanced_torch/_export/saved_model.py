@@ -142,7 +142,12 @@ class _Keeper:
         for name, value in values.items():
             try:
                 found[name] = self.coded(value)
-            except NotPlainError:
+            except NotPlainError as error:
+                if name in ("classes_", "columns_"):
+                    raise ValueError(
+                        f"{name} must hold labels and levels that JSON can for a file without pickle; it holds "
+                        f"{error}. Pickle the estimator instead."
+                    ) from error
                 needed = name.partition("__")[0] in _FOR_PREDICTION
                 found[name] = {"needed" if needed else "left out": path_to(value)}
                 if not needed and name not in self.left_out:
@@ -261,6 +266,10 @@ def load_model(cls: Any, path: Any, device: Any, given: Mapping[str, Any]) -> An
     return estimator
 
 
+#: What is one object wherever it stands in a file, as it was before.
+_SHARED = ("object", "partial", "tensor", "tensor of numpy")
+
+
 class _Values:
     """Values of a file, with what its reader hands over."""
 
@@ -273,10 +282,12 @@ class _Values:
         """Return the values of a dict, what was one object as one."""
         found = {}
         for name, value in coded.items():
-            text = json.dumps(value)
-            if text not in self.known:
-                self.known[text] = decode(value, self.file.tensors)
-            found[name] = self.known[text]
+            text = json.dumps(value) if _kind(value) in _SHARED else None
+            if text is None:
+                found[name] = decode(value, self.file.tensors)
+            else:
+                self.known[text] = self.known[text] if text in self.known else decode(value, self.file.tensors)
+                found[name] = self.known[text]
         return found
 
     def of(self, group: str) -> dict[str, Any]:
@@ -342,7 +353,7 @@ def _net(file: _File, estimator: Any, trained_with: Mapping[str, Any], of_net: M
         net = new_net(
             maker, settings, estimator.classes_, of_net["priors_"], of_net["seed"], **made_with, weights=state
         )
-        with global_stream():
+        with torch.inference_mode(False), global_stream():
             net.initialize()
         for part in (*net._modules, *net._criteria):
             if part != "module":  # which has its weights
