@@ -325,6 +325,7 @@ def test_an_estimator_that_was_loaded_where_gradients_are_off_trains_on(path):
     fitted.save(path)
     with torch.inference_mode():
         loaded = ImbalancedNetClassifier.load(path)
+    assert not any(parameter.is_inference() for parameter in loaded.module_.parameters())
     loaded.partial_fit(X, y)
 
 
