@@ -15,6 +15,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 # The columns of files that have no header.
 _COLUMNS = {
+    "german": [
+        *("checking_account", "months", "history", "purpose", "amount", "savings", "employed_since", "rate", "status"),
+        *("guarantor", "resident_since", "property", "age", "other_plans", "housing", "credits", "job", "dependents"),
+        *("telephone", "foreign", "class"),
+    ],
     "hypothyroid": [
         "class",
         "age",

@@ -90,14 +90,18 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         `effective_prior_`, at which False leaves them. True takes `class_prior_`. A dict from label to prior, or an
         array in the order of `classes_`, is the prior where the model will work (`estimate_prior` finds it from
         unlabelled rows). May be set after `fit`.
-    decision : "trained", "argmax", "balanced", float, dict or array, default="trained"
+    decision : word, goal, float, dict, array or callable, default="trained"
         How `predict` chooses. "trained" takes the class of the greatest logit, so that `class_weight` and `sampling`
         act as trained even where probabilities are corrected. "argmax" takes the greatest probability of
         `predict_proba`; a float is a threshold on that of `classes_[1]`, and {label: number} one on that of the class
-        named; costs, as an array of shape (K, K) with true classes in rows or as a nested dict {true: {predicted:
-        cost}}, take the class that costs least in expectation. "balanced" takes the greatest p_c / prior_c, which is
-        optimal for balanced accuracy and needs no remedy in training. May be set after `fit`; `decision_function` stays
-        the logits. Costs of more than 100 classes that are changed in place must be set again.
+        named; costs, as an array of shape (K, K) with true classes in rows, as a nested dict {true: {predicted: cost}}
+        or as a function of (proba, X) that returns expected costs of shape (n, K), take the class that costs least in
+        expectation. "balanced" takes the greatest p_c / prior_c, which is optimal for balanced accuracy and needs no
+        remedy in training. Goals are settled on the rows that were held out of training: {"recall": 0.8} and
+        {"precision": 0.9} of the rarest class or of one named, {"recall": {label: 0.8}}; {"share": 0.01} of rows to
+        call so; RecallFloor and PrecisionFloor with a stated confidence; "f1", "mcc", "gmean" or a scorer of
+        scikit-learn, at its best. May be set after `fit`; `decision_function` stays the logits. Costs of more than 100
+        classes that are changed in place must be set again.
     epoch_size : int, float or None, default=None
         Rows in an epoch (int), or their share of the training rows (float, may exceed 1). None leaves it to `sampling`,
         and in an ensemble is a few steps, after which the held-out rows are looked at. 1.0 gives every strategy as many
@@ -172,7 +176,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         nets, 0 where the class prior is not beaten.
     oof_proba_ : array of shape (n, K)
         Probabilities of the rows of X by the members that have not seen them, at `class_prior_` if the criterion has an
-        exact way back. Only where the members of an ensemble hold out folds.
+        exact way back. Only where the members of an ensemble hold out folds. Pickles and files hold them.
     oof_log_loss_ : float
         The log loss of these, weighted as the rows are.
     settings_ : dict
@@ -306,6 +310,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             If `sampling` and numbers of the user's, by class or by row, both balance the classes.
         UncorrectedDecisionWarning
             If costs or a threshold read probabilities at another prior than the data's.
+        UncertainDecisionWarning
+            If a goal is settled on few rows, or to a decision for one class.
         UserWarning
             If an epoch has very few rows, or if rows of one class only have weight.
         """

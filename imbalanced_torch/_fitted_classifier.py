@@ -210,7 +210,7 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
         if costs is not None:
             priced = replace(prediction, decision=RowCosts(costs))
             if uncorrected(priced):
-                warn_uncorrected(priced, costs, self.classes_, stacklevel=3, name="costs")
+                warn_uncorrected(priced, costs, self.classes_, stacklevel=3, subject="predict with costs")
         elif isinstance(prediction.decision, RowCosts):
             costs = prediction.decision.function
         if costs is not None:

@@ -61,8 +61,8 @@ def test_a_word_that_is_used_elsewhere_suggests_ours(ours, theirs):
         with pytest.raises(ValueError) as raised:  # noqa: PT011
             resolve_decision(word, TWO)
         assert str(raised.value) == (
-            f"decision must be one of the words ['argmax', 'balanced', 'f1', 'gmean', 'mcc', 'trained']; it is {word!r}. Did you mean "
-            f"{ours!r}?"
+            "decision must be one of the words ['argmax', 'balanced', 'f1', 'gmean', 'mcc', 'trained']; it is "
+            f"{word!r}. Did you mean {ours!r}?"
         )
 
 

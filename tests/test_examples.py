@@ -17,6 +17,7 @@ from imbalanced_torch import MLP, ImbalancedNetClassifier
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import goals  # noqa: E402
 import strategies  # noqa: E402
 import textbook  # noqa: E402
 import three_stages  # noqa: E402
@@ -164,3 +165,18 @@ def test_corrected_log_loss_is_comparable_across_strategies_on_real_sets():
                 means[kind] = means[kind] - search.cv_results_[f"mean_test_{kind}"] / len(SETS) / len(SEEDS)
     assert np.ptp(means["corrected"]) <= 0.35 * np.ptp(means["raw"])
     assert np.ptp(means["raw"]) > 0.02
+
+
+def test_goals_of_one_fit_reach_what_was_announced(tmp_path):
+    """Each recall on new credits is in the interval that was announced, and each amount is worth knowing."""
+    net, X, y = goals.train()
+    found = goals.compare(net, X, y)
+    announced = found.dropna()
+    assert ((announced["low"] <= announced["recall, new"]) & (announced["recall, new"] <= announced["high"])).all()
+    assert found.loc["recall floor .8", "recall, new"] >= 0.8
+    assert found.loc["share .2", "share, new"] == pytest.approx(0.2, abs=0.05)
+    each = found.loc["costs, each amount", "marks per credit"]
+    assert each == found["marks per credit"].min()
+    assert each < found.loc["argmax", "marks per credit"] - 100
+    goals.picture(found, tmp_path / "goals.png")
+    assert (tmp_path / "goals.png").stat().st_size > 10_000

@@ -517,3 +517,42 @@ def test_metadata_without_routing_raises():
     X, y = skewed(300, 3)
     with pytest.raises(ValueError, match=r"fit takes \['sample_weight'\] only with metadata routing"):
         tuned().fit(X, y, sample_weight=np.ones(300))
+
+
+def counted(monkeypatch):
+    """Return a list that every fit of our classifier is added to."""
+    fits, fit = [], ImbalancedNetClassifier.fit
+    monkeypatch.setattr(
+        ImbalancedNetClassifier, "fit", lambda self, X, y, **kwargs: fits.append(len(y)) or fit(self, X, y, **kwargs)
+    )
+    return fits
+
+
+@pytest.mark.parametrize("remedy", [{}, {"class_weight": "balanced"}, {"prior_correction": True, "sampling": "over"}])
+def test_a_fit_with_out_of_fold_probabilities_is_the_only_one(monkeypatch, remedy):
+    X, y = make_classification(400, n_informative=6, n_classes=3, weights=[0.7, 0.2, 0.1], random_state=0)
+    fits = counted(monkeypatch)
+    net = ImbalancedNetClassifier(max_epochs=4, random_state=0, **remedy)
+    tuned = TunedOffsetClassifierCV(net).fit(X.astype(np.float32), y)
+    assert fits == [400]
+    proba = tuned.estimator_.out_of_fold_proba()
+    chosen = tuned.classes_[(np.log(proba) + tuned.class_offsets_).argmax(axis=1)]
+    assert tuned.best_score_ == pytest.approx(balanced_accuracy_score(y, chosen))
+    assert tuned.best_score_ > balanced_accuracy_score(y, proba.argmax(axis=1))
+    # Probabilities are at the prior that those of new rows will be at.
+    np.testing.assert_allclose(proba.mean(axis=0), tuned.predict_proba(X.astype(np.float32)).mean(axis=0), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("net", "cv", "expected"),
+    [
+        (ImbalancedNetClassifier(max_epochs=1, random_state=0), 2, [150, 150, 300]),
+        (ImbalancedNetClassifier(MLP, max_epochs=1, random_state=0), None, [240] * 5 + [300]),
+    ],
+    ids=["folds that are asked for", "a net without out-of-fold probabilities"],
+)
+def test_where_folds_are_asked_for_or_needed_they_are_fitted(monkeypatch, net, cv, expected):
+    X, y = make_classification(300, random_state=0)
+    fits = counted(monkeypatch)
+    TunedOffsetClassifierCV(net, cv=cv).fit(X.astype(np.float32), y)
+    assert sorted(fits) == sorted(expected)

@@ -377,7 +377,7 @@ def held_out_rows(net: ImbalancedNet, data: TrainingData, members: Members | Non
     rows: Any = data.validation
     if members is not None and members.folds is not None:
         rows = data.training
-        return HeldOutRows(members.out_of_fold_logits(), rows.codes, rows.sample_weight, members.folds)
+        return HeldOutRows(members.out_of_fold_logits(), rows.codes, rows.sample_weight, members.folds.astype(np.int16))
     if rows is None:
         return None
     return HeldOutRows(net.logits(rows).numpy(), rows.codes, rows.sample_weight)

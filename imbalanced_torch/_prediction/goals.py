@@ -22,7 +22,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 from imbalanced_torch._parameters.sizes import check_share
 from imbalanced_torch._parameters.values import did_you_mean, hint_of_codes, labels_of, listed
 from imbalanced_torch._prediction.decision import DECISIONS, SCORES, Offsets
-from imbalanced_torch._prediction.held_out import Evidence, interval
+from imbalanced_torch._prediction.held_out import Evidence, Steps, interval
 from imbalanced_torch._prediction.label_scores import geometric_mean, with_positive
 from imbalanced_torch._prediction.offset_search import HeldOut, best_offsets
 
@@ -32,6 +32,16 @@ _CANDIDATES = 200
 #: Sizes at which a floor of the precision is tried.
 _SIZES = 20
 _LEVELS = ("precision", "recall", "share")
+#: What others call them.
+_OTHER_NAMES = {
+    **dict.fromkeys(("sensitivity", "tpr", "hit_rate"), 'It is called "recall" here.'),
+    **dict.fromkeys(("specificity", "tnr"), 'It is the recall of the other class: {"recall": {label: level}}.'),
+    **dict.fromkeys(
+        ("fpr", "false_positive_rate"), 'It is 1 less the recall of the other class: {"recall": {label: 0.99}}.'
+    ),
+    **dict.fromkeys(("ppv",), 'It is called "precision" here.'),
+    **dict.fromkeys(("top", "budget", "rate", "contamination"), 'A share of all rows is called "share" here.'),
+}
 
 
 class UncertainDecisionWarning(UserWarning):
@@ -72,7 +82,7 @@ class LevelGoal(Goal):
 
     def settle(self, evidence: Evidence, rarest: int) -> Offsets:
         code = self._code(self.label, evidence, rarest)
-        steps = _Steps(evidence, code)
+        steps = Steps(evidence, code)
         if self.kind == "recall":
             _check_there(self, evidence, code)
             step = int(np.argmax(steps.recall >= self.level - 1e-12))
@@ -91,7 +101,7 @@ class LevelGoal(Goal):
             _warn_of_few(self, n, rows, f"its {self.kind} there is {_percent(rate)}, and on new rows may be ", rate)
         return offsets
 
-    def _most_precise(self, steps: _Steps, label: Any) -> int:
+    def _most_precise(self, steps: Steps, label: Any) -> int:
         enough = np.flatnonzero(steps.precision >= self.level - 1e-12)
         if len(enough):
             return int(enough[-1])
@@ -102,13 +112,13 @@ class LevelGoal(Goal):
             f"recall is {_percent(steps.recall[best])}. Choose a lower one."
         )
 
-    def _within_budget(self, steps: _Steps, label: Any) -> int:
+    def _within_budget(self, steps: Steps, label: Any) -> int:
         within = np.flatnonzero(steps.share <= self.level + 1e-12)
         if len(within):
             return int(within[-1])
         raise ValueError(
             f"{self} can't be kept: the rows that are likeliest {label!r} share one score, and are "
-            f"{_percent(steps.share[0])} of the {len(steps.margins)} held-out rows. Choose a larger share."
+            f"{_percent(steps.share[0])} of the {steps.called[-1]} held-out rows. Choose a larger share."
         )
 
 
@@ -233,7 +243,7 @@ class RecallFloor(BaseEstimator, Goal):
                 f"{self} needs at least {needed} held-out rows of {evidence.label(code)!r} for any bound; there are "
                 f"{len(own)}. Train on more, hold out more, or ask for a lower recall or confidence."
             )
-        steps = _Steps(evidence, code)
+        steps = Steps(evidence, code)
         return steps.offsets(steps.step_at(own[k - 1]), str(self))
 
 
@@ -304,7 +314,7 @@ class PrecisionFloor(BaseEstimator, Goal):
         """
         at_least, confidence = _check_floor(self, evidence)
         code = self._code(self.label, evidence, rarest)
-        steps = _Steps(evidence, code)
+        steps = Steps(evidence, code)
         error = (1 - confidence) / _SIZES
         fewest = ceil(log(error) / log(at_least) - 1e-9)  # which pass if all of them are right
         sizes = np.geomspace(min(fewest, steps.called[-1]), steps.called[-1], _SIZES)
@@ -320,44 +330,6 @@ class PrecisionFloor(BaseEstimator, Goal):
                 "or confidence, or hold out more."
             )
         return steps.offsets(int(tried[passed][-1]), str(self))
-
-
-class _Steps:
-    """The sets of held-out rows that are called so as the threshold falls: one step for each distinct margin."""
-
-    def __init__(self, evidence: Evidence, code: int) -> None:
-        self.code, self.n_classes, self.label = code, len(evidence.classes), evidence.label(code)
-        margins, own = evidence.margins(code), evidence.codes == code
-        order = np.argsort(-margins, kind="stable")
-        ends = np.flatnonzero(np.append(np.diff(margins[order]) != 0, True))
-        #: Descending, shape (m,), as are the others.
-        self.margins = margins[order][ends]
-        weights = evidence.weights[order]
-        hits, called = np.cumsum(weights * own[order])[ends], np.cumsum(weights)[ends]
-        self.recall = hits / max(hits[-1], np.finfo(float).tiny)
-        self.precision, self.share = hits / called, called / called[-1]
-        #: In rows.
-        self.hits, self.called = np.cumsum(own[order])[ends], ends + 1
-
-    def step_at(self, margin: float) -> int:
-        return int(np.searchsorted(-self.margins, -margin))
-
-    def rate_of(self, kind: str, step: int) -> tuple[float, int]:
-        """Return the recall or precision, and of how many rows it is a share."""
-        if kind == "recall":
-            return float(self.recall[step]), int(self.hits[-1])
-        return float(self.precision[step]), int(self.called[step])
-
-    def offsets(self, step: int, goal: str) -> Offsets:
-        """Return the offsets under which the rows of a step are called so, halfway to the next row's."""
-        if step == len(self.margins) - 1:
-            raise ValueError(
-                f"{goal} is reached only where every row is called {self.label!r}: on held-out rows no threshold "
-                "leaves any out. Ask for less."
-            )
-        offsets = np.zeros(self.n_classes)
-        offsets[self.code] = -(self.margins[step] + self.margins[step + 1]) / 2
-        return Offsets(offsets)
 
 
 def _written(floor: Any) -> str:
@@ -431,8 +403,9 @@ def _goal_of_dict(decision: Mapping[Any, Any], classes: np.ndarray) -> Goal | No
     if not names or not all(isinstance(name, str) for name in names) or set(names) & set(labels_of(classes)):
         return None
     if names[0] not in _LEVELS:
-        hint = did_you_mean(names[0], _LEVELS) if not isinstance(decision[names[0]], Mapping) else ""
-        if hint:
+        known = f" {_OTHER_NAMES[names[0].lower()]}" if names[0].lower() in _OTHER_NAMES else ""
+        hint = known or did_you_mean(names[0], _LEVELS)
+        if len(names) == 1 and hint and not isinstance(decision[names[0]], Mapping):
             raise ValueError(f"decision as a goal must be one of {list(_LEVELS)}; it is {names[0]!r}.{hint}")
         return None
     if len(names) > 1:

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import beta
 
 from imbalanced_torch._parameters.values import labels_of
+from imbalanced_torch._prediction.decision import Offsets
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,45 @@ class Evidence:
         """Return by how much the log probability of a class is above the greatest of the others, shape (n,)."""
         others = np.delete(self.log_proba, code, axis=1).max(axis=1)
         return self.log_proba[:, code] - others
+
+
+class Steps:
+    """The sets of held-out rows that are called so as the threshold falls: one step for each distinct margin."""
+
+    def __init__(self, evidence: Evidence, code: int) -> None:
+        self.code, self.n_classes, self.label = code, len(evidence.classes), evidence.label(code)
+        margins, own = evidence.margins(code), evidence.codes == code
+        order = np.argsort(-margins, kind="stable")
+        ends = np.flatnonzero(np.append(np.diff(margins[order]) != 0, True))
+        #: Descending, shape (m,), as are the others.
+        self.margins = margins[order][ends]
+        weights = evidence.weights[order]
+        hits, called = np.cumsum(weights * own[order])[ends], np.cumsum(weights)[ends]
+        self.recall = hits / max(hits[-1], np.finfo(float).tiny)
+        self.precision, self.share = hits / called, called / called[-1]
+        #: In rows.
+        self.hits, self.called = np.cumsum(own[order])[ends], ends + 1
+
+    def step_at(self, margin: float) -> int:
+        """Return the step whose last rows have this margin."""
+        return int(np.searchsorted(-self.margins, -margin))
+
+    def rate_of(self, kind: str, step: int) -> tuple[float, int]:
+        """Return the recall or precision, and of how many rows it is a share."""
+        if kind == "recall":
+            return float(self.recall[step]), int(self.hits[-1])
+        return float(self.precision[step]), int(self.called[step])
+
+    def offsets(self, step: int, goal: str) -> Offsets:
+        """Return the offsets under which the rows of a step are called so, halfway to the next row's."""
+        if step == len(self.margins) - 1:
+            raise ValueError(
+                f"{goal} is reached only where every row is called {self.label!r}: on held-out rows no threshold "
+                "leaves any out. Ask for less."
+            )
+        offsets = np.zeros(self.n_classes)
+        offsets[self.code] = -(self.margins[step] + self.margins[step + 1]) / 2
+        return Offsets(offsets)
 
 
 def interval(rate: float, n: float, confidence: float) -> tuple[float, float]:

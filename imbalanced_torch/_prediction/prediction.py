@@ -314,12 +314,12 @@ def _short(value: Any) -> str:
 
 
 def warn_uncorrected(
-    prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int, name: str = "decision"
+    prediction: Prediction, decision: Any, classes: np.ndarray, stacklevel: int, subject: str | None = None
 ) -> None:
     """Warn that they do, with the numbers."""
     remedy = "Set prior_correction=True, or leave" if prediction.correctable_to_data() else "Leave"
     warnings.warn(
-        f"{name}={_short(decision)} reads probabilities at the prior of the training, "
+        f"{subject or f'decision={_short(decision)}'} reads probabilities at the prior of the training, "
         f"{format_prior(prediction.effective_prior, classes)}; the data have "
         f"{format_prior(prediction.class_prior, classes)}. {remedy} class_weight and sampling at None.",
         UncorrectedDecisionWarning,
