@@ -105,7 +105,7 @@ def test_mlflow_logs_and_loads_a_model_in_its_default_format(tmp_path, monkeypat
     sklearn_flavour = pytest.importorskip("mlflow.sklearn")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
     X, y = rows()
     fitted = net().fit(X, y)
     trusted = skops.get_untrusted_types(data=skops.dumps(fitted))
