@@ -78,6 +78,7 @@ SLOW = {
     "test_a_compiled_module_trains",
     "test_a_loss_compiles_in_one_graph_and_runs_on_another_device",
     "test_a_net_in_a_pipeline_is_tuned_and_searched",
+    "test_a_process_killed_while_it_saves_leaves_the_old_file_or_the_new_one",
     "test_a_score_from_counts_is_scikit_learns",
     "test_balanced_on_a_plain_net_is_as_good_as_a_reweighted_one",
     "test_check_estimator_passes_whole_with_no_check_skipped",

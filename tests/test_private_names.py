@@ -55,6 +55,12 @@ def test_torch_keeps_hooks_where_we_look():
     assert hooks.call_is_hooked(linear)
 
 
+def test_torchs_criteria_have_a_base_and_a_compiled_module_its_original():
+    assert issubclass(torch.nn.CrossEntropyLoss, torch.nn.modules.loss._Loss)
+    linear = torch.nn.Linear(1, 1)
+    assert torch.compile(linear, backend="eager")._orig_mod is linear
+
+
 def test_torch_has_adams_functional_form_and_the_names_of_its_state():
     assert callable(adam)
     assert callable(adamw)

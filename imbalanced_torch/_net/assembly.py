@@ -221,13 +221,38 @@ def build_net(
     classes : array of shape (K,)
     seed : int
     """
-    module, priors = settings.module, plan.epoch(0).priors
+    priors = plan.epoch(0).priors
+    X, codes = rows.first_batch()
+    net = new_net(
+        estimator,
+        settings,
+        classes,
+        priors,
+        seed,
+        # The rarer class.
+        positive=None if len(classes) > 2 else classes[int(plan.row_counts[1] <= plan.row_counts[0])],
+        dtype=rows.dtype,
+        example=(X, codes, partial(_hint_of_ints, rows, estimator.dtype)),
+        start_prior=None if isinstance(settings.module, nn.Module) else priors.start_prior,
+    )
+    with seeded(sub_seed(seed, INIT)) if draws_globally(estimator, rows.source) else nullcontext():
+        net.initialize()
+    schedule = plan.remedies.schedule
+    if schedule is not None and schedule.retrains_head:
+        last_layer(net.module_)  # raises now rather than at the switch
+    return net
+
+
+def new_net(
+    estimator: Any, settings: Settings, classes: np.ndarray, priors: ClassPriors, seed: int, **own: Any
+) -> ImbalancedNet:
+    """Return a net that is not initialised yet, with other parameters of its own such as `dtype`."""
+    module = settings.module
     criterion = resolve_criterion(estimator.criterion, len(classes), estimator._part("criterion"))
     criterion.set_classes(priors.class_weight, priors.counts_seen)
     given = estimator._part("module")
     inferred = {name: value for name, value in settings.inferred.items() if name not in given}
-    X, codes = rows.first_batch()
-    net = estimator.net_class(
+    return estimator.net_class(
         **_net_parameters(estimator, settings),
         **{f"module__{name}": value for name, value in {**given, **inferred}.items()},
         module=copy.deepcopy(module) if isinstance(module, nn.Module) else module,
@@ -237,21 +262,11 @@ def build_net(
         callbacks=_callbacks(estimator, settings),
         device=estimator.device,
         classes=classes,
-        # The rarer class.
-        positive=None if len(classes) > 2 else classes[int(plan.row_counts[1] <= plan.row_counts[0])],
-        dtype=rows.dtype,
         seed=seed,
-        example=(X, codes, partial(_hint_of_ints, rows, estimator.dtype)),
-        start_prior=None if isinstance(module, nn.Module) else priors.start_prior,
         inferred=inferred,
-        made_from=_fixed(estimator),
+        made_from=fixed_parameters(estimator),
+        **own,
     )
-    with seeded(sub_seed(seed, INIT)) if draws_globally(estimator, rows.source) else nullcontext():
-        net.initialize()
-    schedule = plan.remedies.schedule
-    if schedule is not None and schedule.retrains_head:
-        last_layer(net.module_)  # raises now rather than at the switch
-    return net
 
 
 def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray | None:
@@ -378,7 +393,7 @@ def _callbacks(estimator: Any, settings: Settings) -> Any:
 
 def continue_net(estimator: Any, settings: Settings, net: ImbalancedNet) -> ImbalancedNet:
     """Return a copy of a net that goes on with the estimator's settings; raise if the net would have to be another."""
-    before, now = net.made_from or {}, _fixed(estimator)
+    before, now = net.made_from or {}, fixed_parameters(estimator)
     changed = {name for name in before.keys() | now.keys() if not equal_values(before.get(name), now.get(name))}
     if changed - {"callbacks"}:
         raise ValueError(
@@ -426,7 +441,8 @@ def _net_parameters(estimator: Any, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _fixed(estimator: Any) -> dict[str, Any]:
+def fixed_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the estimator's parameters that a trained net can't change."""
     parts = {name: value for name, value in estimator._kwargs.items() if not name.startswith("iterator_")}
     return {**{name: getattr(estimator, name) for name in _FIXED}, **parts, "callbacks": estimator.callbacks}
 

@@ -80,6 +80,8 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
         Parameters of the module that the user has not set: errors do not name them as the user's.
     made_from : mapping or None, default=None
         The estimator's parameters that a trained net can't change.
+    weights : mapping or None, default=None
+        The state that the module begins with, of a net that has learned before.
     **kwargs
         As for skorch.NeuralNet.
 
