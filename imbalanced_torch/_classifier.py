@@ -24,6 +24,7 @@ from imbalanced_torch._net.assembly import (
     continue_net,
     deal_folds,
     draws_globally,
+    find_checkpoint,
     make_members,
     make_plan,
     make_stopping,
@@ -127,6 +128,10 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         callable of (dataset, labels).
     callbacks : list of skorch callbacks, default=None
         Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
+    checkpoint : None, path or TrainingCheckpoint, default=None
+        A file, or one that is saved every so many epochs. A fit that was cut short and is started again with the same
+        parameters and data goes on from there, and ends bit by bit as one that was not. The file stays: one more fit
+        ends at once, with the same result. Other data, parameters or versions raise.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one for `max_epochs` more.
     dtype : "auto", None, torch or numpy dtype, default="auto"
@@ -239,6 +244,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         tol: float = 1e-4,
         train_split: Callable[..., Any] | None = None,
         callbacks: Any = None,
+        checkpoint: Any = None,
         warm_start: bool = False,
         dtype: Any = "auto",
         device: Any = "cpu",
@@ -264,6 +270,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.tol = tol
         self.train_split = train_split
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
@@ -298,6 +305,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         ------
         ValueError, TypeError
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
+        OSError
+            If the `checkpoint` can't be written; the last one stays, and the classifier is as it was.
 
         Warns
         -----
@@ -378,11 +387,15 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
+        checkpoint = find_checkpoint(self, X, seed, goes_on=net is not None or single_epoch)
+        seed = seed if checkpoint is None else checkpoint.seed
         n_before = 0 if net is None else len(net.history)
 
         # 2. Data: checked, labels become codes, and some rows are held out; nothing below sees those.
         split_seed = sub_seed(seed, HOLDOUT)
         data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
+        if checkpoint is not None:
+            checkpoint.is_of(data.named())
 
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
         settings = choose_settings(self, data, seed, net)
@@ -419,6 +432,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             seed=stream,
             early_stopping=stopping,
             members=members,
+            checkpoint=checkpoint,
         )
 
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.

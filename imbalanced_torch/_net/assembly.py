@@ -36,6 +36,7 @@ from imbalanced_torch._parameters.names import check_keywords
 from imbalanced_torch._parameters.protocol import OBJECTS
 from imbalanced_torch._parameters.sizes import check_size
 from imbalanced_torch._parameters.values import equal_values, plain
+from imbalanced_torch._persistence.training_checkpoint import TrainingFile, open_checkpoint
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import resolve_schedule
@@ -51,6 +52,11 @@ _ENSEMBLE_OPTIMIZER = {"betas": (0.9, 0.99), "weight_decay": 0.1}
 _FIXED = ("module", "criterion", "optimizer", "dtype", "device")
 #: Settings of the net that may change between fits that go on.
 _MAY_CHANGE = ("lr", "batch_size", "verbose")
+
+
+def find_checkpoint(estimator: Any, X: Any, seed: int, *, goes_on: bool) -> TrainingFile | None:
+    """Return the file that a fit goes on from and saves to, if the estimator has one; raise if it is another's."""
+    return open_checkpoint(estimator, seed, goes_on=goes_on, draws_globally=draws_globally(estimator, X))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _OBJECTS = {
     "sampling": "OverSampling(ratio=...), UnderSampling(ratio=...) or TemperedSampling(power=...)",
     "class_weight": "EffectiveNumber(beta=...)",
     "schedule": "DeferredSchedule(start=...) or HeadRetraining(start=...)",
+    "checkpoint": "TrainingCheckpoint(path, every=...)",
 }
 
 

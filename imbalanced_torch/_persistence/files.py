@@ -123,7 +123,7 @@ def _digest_of_history(epochs: list[dict[str, Any]]) -> str:
 def save(net: Any, targets: Mapping[str, Any], use_safetensors: bool) -> None:
     """Save the parts of a net that arguments such as `f_params` name, to paths or to open files."""
     parts = {argument: _part(net, argument) for argument in targets}
-    _check_targets(targets)
+    check_targets(targets)
     mark = _mark(net, parts.values())
 
     def content(argument: str) -> bytes:
@@ -134,7 +134,7 @@ def save(net: Any, targets: Mapping[str, Any], use_safetensors: bool) -> None:
 
     # The history holds no mark, so it is put in place last: the others then tell where it is.
     arguments = sorted(targets, key=lambda argument: parts[argument] == _HISTORY)
-    _write({argument: targets[argument] for argument in arguments}, content)
+    write({argument: targets[argument] for argument in arguments}, content)
 
 
 def _as_torch(state: Any, mark: str) -> bytes:
@@ -157,7 +157,7 @@ def _as_safetensors(argument: str, state: Any, mark: str) -> bytes:
     return to_bytes(dict(state), metadata={_MARK: mark})
 
 
-def _check_targets(targets: Mapping[str, Any]) -> None:
+def check_targets(targets: Mapping[str, Any]) -> None:
     seen: dict[Any, str] = {}
     for argument, target in targets.items():
         if not (_is_path(target) or hasattr(target, "write")):
@@ -191,7 +191,7 @@ def _where(target: Any) -> str:
     return os.fspath(target) if _is_path(target) else repr(target)
 
 
-def _write(targets: Mapping[str, Any], content: Callable[[str], bytes]) -> None:
+def write(targets: Mapping[str, Any], content: Callable[[str], bytes]) -> None:
     """Write all paths beside, then what goes to open files, and only then put the new files in place."""
     beside: dict[str, tuple[str, str]] = {}  # argument -> the new file, and the one that it will be
     streams: dict[str, bytes] = {}
