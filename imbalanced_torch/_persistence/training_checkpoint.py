@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -121,18 +122,20 @@ def _resolved(checkpoint: Any) -> TrainingCheckpoint | None:
     if every < 1:
         raise ValueError(f"checkpoint__every must be an int of at least 1; it is {every}.")
     path = os.fspath(checkpoint.path)
-    try:
-        folder = os.path.dirname(os.path.realpath(path))
-        good = isinstance(path, str) and os.path.isdir(folder) and not os.path.isdir(path)
-        exists = good and os.path.lexists(path) and os.stat(path) is not None
-    except FileNotFoundError:  # a link to nowhere
-        exists = False
-    except (OSError, ValueError):  # a name that no file can have
-        good = exists = False
-    if not good or (exists and not os.path.isfile(path)):
+    if not _may_be_a_file(path):
         raise ValueError(f"checkpoint must be the path of a file, in a folder that is there; it is {path!r}.")
     check_targets({"checkpoint": path})
     return TrainingCheckpoint(path, int(every))
+
+
+def _may_be_a_file(path: str | bytes) -> bool:
+    """Whether there is a file of this name, or may be one."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return bool(path) and os.path.isdir(os.path.dirname(os.path.realpath(path)))
+    except (OSError, ValueError):  # no file can have this name
+        return False
 
 
 class TrainingFile(Callback):
@@ -194,8 +197,8 @@ class TrainingFile(Callback):
         Parameters
         ----------
         data : mapping or None
-            What a fit learns from, by the names that an error gives it, the first that differs before what follows from
-            it; None of a Dataset.
+            What a fit learns from, by the names that an error gives it, the split, which follows from the others, last;
+            None of a Dataset.
         """
         if data is None:
             raise ValueError(
@@ -207,7 +210,7 @@ class TrainingFile(Callback):
             self.header["data"] = now
             return
         other = [name for name in now if now[name] != self.header["data"].get(name)]
-        self._refuse_others([(name, "", "") for name in other[: 1 + (other[:2] == ["X", "y"])]])
+        self._refuse_others([(name, "", "") for name in other[: max(1, len(other) - ("train_split" in other))]])
 
     def _refuse_others(self, other: list[tuple[str, str, str]]) -> None:
         if not other:
