@@ -17,9 +17,17 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from torch import nn
-from torch.utils.data import RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from imbalanced_torch import MLP, ImbalancedNet, ImbalancedNetClassifier, MLPEnsemble, TrainingCheckpoint
+from imbalanced_torch import (
+    MLP,
+    DeferredSchedule,
+    HeadRetraining,
+    ImbalancedNet,
+    ImbalancedNetClassifier,
+    MLPEnsemble,
+    TrainingCheckpoint,
+)
 from imbalanced_torch._persistence.fingerprint import fingerprint
 from imbalanced_torch._persistence.training_state import TrainingState
 
@@ -81,7 +89,9 @@ def assert_equal(one, other, X):
 
 
 def net(**kwargs):
-    return ImbalancedNetClassifier(**{"callbacks": [Ends()], "max_epochs": 6, "random_state": 0, **kwargs})
+    small = {"module__n_members": 3, "module__hidden_sizes": (8, 8), "epoch_size": 320}
+    ours = small if kwargs.get("module", MLPEnsemble) is MLPEnsemble else {}
+    return ImbalancedNetClassifier(**{"callbacks": [Ends()], "max_epochs": 6, "random_state": 0, **ours, **kwargs})
 
 
 class Dropped(nn.Module):
@@ -112,6 +122,14 @@ class Noisy(Callback):
         self.lock_ = threading.Lock()  # which can't be pickled
         with torch.no_grad():
             net.module_.output.bias.add_(self.calls_ * 0.01 * np.random.normal())  # noqa: NPY002
+
+
+class Blurred(DataLoader):
+    """A loader that draws from its generator."""
+
+    def __iter__(self):
+        for X, y in super().__iter__():
+            yield X + 0.1 * torch.randn(X.shape, generator=self.generator), y
 
 
 class Accumulating(ImbalancedNet):
@@ -156,25 +174,28 @@ def rows_of_zeros():
 
 PLAIN = {"module": MLP, "early_stopping": False}
 LAYERS = {"module": Dropped, "optimizer": torch.optim.SGD, "optimizer__momentum": 0.9, "lr": 0.05}
+SCHEDULES = {
+    "deferred": DeferredSchedule(2),
+    "progressive": "progressive",
+    "retrained": HeadRetraining(2),
+    "retrained at the end": "retrain_head",
+}
 CASES = {
     "numbers": (numbers, {}),
     "a table": (table, {"class_weight": "balanced"}),
-    "few rows": (few, {}),
+    "few rows": (few, {"epoch_size": None}),
     "three classes": (three_classes, {}),
     "no member holds out": (numbers, {"early_stopping": False}),
     "until it stops": (numbers, {"max_epochs": None, "lr": 0.02}),
     "sparse rows": (rows_of_zeros, {}),
     **{f"members draw {word}": (numbers, {"sampling": word}) for word in ("under", "over", "batch", "weighted")},
-    **{
-        f"members are {word}": (numbers, {"schedule": word, "class_weight": "balanced"})
-        for word in ("deferred", "progressive", "retrain_head")
-    },
+    **{f"members are {name}": (numbers, {"schedule": s, "class_weight": "balanced"}) for name, s in SCHEDULES.items()},
     "a plain net": (numbers, {**PLAIN, "module__dropout": 0.2}),
     "a plain net that stops": (three_classes, {"module": MLP, "early_stopping": True, "n_iter_no_change": 2}),
     "a plain net on a dict": (lambda: ({"X": numbers()[0]}, numbers()[1]), {**LAYERS, "early_stopping": False}),
     **{
-        f"a plain net is {word}": (numbers, {**PLAIN, "schedule": word, "sampling": "under", "module__dropout": 0.2})
-        for word in ("deferred", "progressive", "retrain_head")
+        f"a plain net is {name}": (numbers, {**PLAIN, "schedule": s, "sampling": "under", "module__dropout": 0.2})
+        for name, s in SCHEDULES.items()
     },
     "sgd, a scheduler and scores": (
         numbers,
@@ -195,7 +216,11 @@ CASES = {
     ),
     "a noisy callback": (numbers, {**PLAIN, "callbacks": [Noisy(), Ends()]}),
     "torch's loader": (numbers, {**PLAIN, "iterator_train__pin_memory": False, "module__dropout": 0.1}),
-    "a sampler": (numbers, {**PLAIN, "iterator_train__sampler": RandomSampler(range(240), generator=torch.Generator())}),
+    "a loader that draws": (numbers, {**PLAIN, "iterator_train": Blurred}),
+    "a sampler": (
+        numbers,
+        {**PLAIN, "iterator_train__sampler": RandomSampler(range(240), generator=torch.Generator())},
+    ),
     "lbfgs": (few, {**PLAIN, "optimizer": torch.optim.LBFGS, "batch_size": -1}),
 }
 
@@ -205,9 +230,24 @@ def numpys_stream():
     np.random.seed(0)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("epoch", [2, 5])
+QUICK = [
+    *("a table", "few rows", "members draw under", "members are retrained", "a plain net", "a plain net that stops"),
+    *("sgd, a scheduler and scores", "a noisy callback"),
+]
+
+
+@pytest.mark.parametrize("case", QUICK)
+def test_a_fit_that_was_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch, case):
+    check_case(tmp_path, monkeypatch, case, 5)
+
+
+@pytest.mark.parametrize("epoch", [2, 4, 6])
 @pytest.mark.parametrize("case", CASES)
-def test_a_fit_that_was_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch, case, epoch):
+def test_every_kind_of_fit_that_was_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch, case, epoch):
+    check_case(tmp_path, monkeypatch, case, epoch)
+
+
+def check_case(tmp_path, monkeypatch, case, epoch):
     make, settings = CASES[case]
     X, y = make()
     settings = {name: _anew(value) for name, value in settings.items()}
@@ -452,7 +492,9 @@ def test_what_can_not_be_unpickled_is_told(tmp_path, monkeypatch):
     path = str(tmp_path / "checkpoint")
     cut_short(monkeypatch, net(module=Dropped, checkpoint=path), X, Y, 2)
     monkeypatch.setattr(Dropped, "__init__", _with_another_part)
-    with pytest.raises(ValueError, match=r"can be read again; .* the module has other parts than when it was saved: more"):
+    with pytest.raises(
+        ValueError, match=r"can be read again; .* the module has other parts than when it was saved: more"
+    ):
         net(module=Dropped, checkpoint=path).fit(X, Y)
 
 
@@ -484,7 +526,11 @@ def test_a_dataset_is_refused(tmp_path):
     ("settings", "kind", "said"),
     [
         ({"checkpoint": 3}, TypeError, "checkpoint must be None, a path or a TrainingCheckpoint(path); it is 3."),
-        ({"checkpoint": b"file"}, TypeError, "checkpoint must be None, a path or a TrainingCheckpoint(path); it is b'file'."),
+        (
+            {"checkpoint": b"file"},
+            TypeError,
+            "checkpoint must be None, a path or a TrainingCheckpoint(path); it is b'file'.",
+        ),
         (
             {"checkpoint": TrainingCheckpoint(None)},
             TypeError,
@@ -569,7 +615,7 @@ class Reports(Callback):
             Reports.pipe.send(len(net.history) - 1)
 
 
-LONG = {"max_epochs": 120, "early_stopping": False, "callbacks": [Reports()], "random_state": 0, "batch_size": 60}
+LONG = {"max_epochs": 80, "early_stopping": False, "callbacks": [Reports()], "random_state": 0, "batch_size": 60}
 
 
 def fit_and_report(settings, path, pipe):
@@ -579,12 +625,13 @@ def fit_and_report(settings, path, pipe):
     pipe.send("the end")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads, which wait for nothing of ours
 @pytest.mark.parametrize("module", [MLP, MLPEnsemble])
 def test_killed_at_twenty_moments_it_loses_no_more_than_the_epoch_in_work(tmp_path, module):
     settings = {**LONG, "module": module, "module__dropout": 0.2}
     path = str(tmp_path / "checkpoint")
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
+    processes = multiprocessing.get_context("fork")  # another import of torch for each would take a minute
     moments = random.Random(0)
     finished, kills, reported = 0, 0, []
     while finished != "the end":
@@ -595,7 +642,7 @@ def test_killed_at_twenty_moments_it_loses_no_more_than_the_epoch_in_work(tmp_pa
         if kills < 20:
             if kills % 4:  # in training; else wherever it is
                 assert ours.poll(60)
-            time.sleep(moments.uniform(0, 0.1))
+            time.sleep(moments.uniform(0, 0.02))
             process.kill()
             kills += 1
         reported = _all_of(ours)

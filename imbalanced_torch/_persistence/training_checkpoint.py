@@ -275,7 +275,12 @@ class TrainingFile(Callback):
 
     def _save(self, net: Any, ended: bool) -> None:
         content = self.state.dump(net, ended)
-        header = {**self.header, "epochs": len(net.history), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        header = {
+            **self.header,
+            "epochs": len(net.history),
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         data = b"".join([_FIRST_LINE, json.dumps(header).encode(), b"\n", content])
         write({"checkpoint": self.path}, lambda argument: data)
 
