@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from imbalanced_torch._data.checks import check_classes
 from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
@@ -20,11 +19,12 @@ from imbalanced_torch._net.assembly import (
     TRAINING,
     Settings,
     build_net,
+    check_same_rows,
+    choose_seed,
     choose_settings,
     continue_net,
     deal_folds,
     draws_globally,
-    find_checkpoint,
     make_members,
     make_plan,
     make_stopping,
@@ -386,16 +386,13 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         """Train a new net, or a copy of one that goes on, and assign what was learned once all has gone well."""
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
-        checkpoint = find_checkpoint(self, X, seed, goes_on=net is not None or single_epoch)
-        seed = seed if checkpoint is None else checkpoint.seed
+        seed, checkpoint = choose_seed(self, X, net, single_epoch=single_epoch)
         n_before = 0 if net is None else len(net.history)
 
         # 2. Data: checked, labels become codes, and some rows are held out; nothing below sees those.
         split_seed = sub_seed(seed, HOLDOUT)
         data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
-        if checkpoint is not None:
-            checkpoint.is_of(data.named())
+        check_same_rows(checkpoint, data)
 
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
         settings = choose_settings(self, data, seed, net)

@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, Freezer, LRScheduler, Unfreezer
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
@@ -214,6 +214,11 @@ CASES = {
         numbers,
         {**LAYERS, "callbacks": [Ends(), LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.8**epoch)]},
     ),
+    "layers that freeze and thaw": (
+        numbers,
+        {**PLAIN, "callbacks": [Ends(), Freezer("hidden*"), Unfreezer("hidden*", at=4)]},
+    ),
+    "no callbacks": (numbers, {**PLAIN, "callbacks__print_log": None, "callbacks__epoch_timer": None}),
     "a noisy callback": (numbers, {**PLAIN, "callbacks": [Noisy(), Ends()]}),
     "torch's loader": (numbers, {**PLAIN, "iterator_train__pin_memory": False, "module__dropout": 0.1}),
     "a loader that draws": (numbers, {**PLAIN, "iterator_train": Blurred}),
@@ -330,6 +335,34 @@ def test_what_is_cut_short_goes_on_after_the_last_epoch_that_was_saved(tmp_path,
     assert clone(estimator).get_params()["checkpoint__every"] == 1
 
 
+def test_a_fit_that_has_ended_writes_no_more(tmp_path, monkeypatch):
+    X, y = numbers()
+    estimator = net(module=MLP, checkpoint=tmp_path / "checkpoint").fit(X, y)
+    monkeypatch.setattr(os, "replace", None)
+    assert estimator.fit(X, y).n_iter_ == 6
+
+
+def test_a_net_without_callbacks_is_saved_too(tmp_path, monkeypatch):
+    X, y = numbers()
+    settings = {**PLAIN, "callbacks": "disable", "max_epochs": 3}
+    whole = net(**settings).fit(X, y)
+    estimator = net(**settings, checkpoint=tmp_path / "checkpoint")
+    with monkeypatch.context() as patched:
+        patched.setattr(ImbalancedNet, "on_epoch_begin", _end_in_epoch_3)
+        with pytest.raises(EndsError):
+            estimator.fit(X, y)
+    assert_equal(whole, estimator.fit(X, y), X)
+
+
+_on_epoch_begin = ImbalancedNet.on_epoch_begin
+
+
+def _end_in_epoch_3(self, net, **kwargs):
+    if len(net.history) == 2:
+        raise EndsError
+    _on_epoch_begin(self, net, **kwargs)
+
+
 def test_it_says_from_where_it_goes_on(tmp_path, monkeypatch, capsys):
     X, y = numbers()
     path = str(tmp_path / "checkpoint")
@@ -402,7 +435,7 @@ def test_another_fit_is_refused_and_the_file_stays(tmp_path, monkeypatch, what, 
     cut_short(monkeypatch, net(**first), X, Y, 2)
     before = (tmp_path / "checkpoint").read_bytes()
     monkeypatch.setattr(TrainingState, "load", None)  # nothing is unpickled
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match="checkpoint must be") as raised:
         net(**first, **settings).fit(X_other, y_other, sample_weight=weights)
     assert str(raised.value) == (
         "checkpoint must be of the same data, parameters and versions as this fit; that of "
@@ -479,7 +512,7 @@ def test_a_file_that_is_cut_short_or_something_else_is_refused_and_stays(tmp_pat
     cut_short(monkeypatch, net(module=MLP, checkpoint=path), X, Y, 2)
     path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match="checkpoint must be") as raised:
         net(module=MLP, checkpoint=path).fit(X, Y)
     assert str(raised.value) == (
         f"checkpoint must be a file that a fit with this path has written, or none yet; {str(path)!r} is another, or "

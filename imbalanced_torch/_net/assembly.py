@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from skorch.helper import SliceDataset
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -54,9 +55,20 @@ _FIXED = ("module", "criterion", "optimizer", "dtype", "device")
 _MAY_CHANGE = ("lr", "batch_size", "verbose")
 
 
-def find_checkpoint(estimator: Any, X: Any, seed: int, *, goes_on: bool) -> TrainingFile | None:
-    """Return the file that a fit goes on from and saves to, if the estimator has one; raise if it is another's."""
-    return open_checkpoint(estimator, seed, goes_on=goes_on, draws_globally=draws_globally(estimator, X))
+def choose_seed(
+    estimator: Any, X: Any, net: ImbalancedNet | None, *, single_epoch: bool
+) -> tuple[int, TrainingFile | None]:
+    """Return the seed of a fit, and the file that it goes on from and saves to, if the estimator has a checkpoint."""
+    seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
+    goes_on, draws = net is not None or single_epoch, draws_globally(estimator, X)
+    checkpoint = open_checkpoint(estimator, seed, goes_on=goes_on, draws_globally=draws)
+    return (seed if checkpoint is None else checkpoint.seed), checkpoint
+
+
+def check_same_rows(checkpoint: TrainingFile | None, data: TrainingData) -> None:
+    """Raise ValueError if a fit would go on from a file that was saved from other rows."""
+    if checkpoint is not None:
+        checkpoint.is_of(data.named())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import inspect
 import random
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,10 @@ class _Digests:
         elif isinstance(value, functools.partial):
             yield from map(self.of, (value.func, value.args, value.keywords))
         elif isinstance(value, types.FunctionType):
-            closure = inspect.getclosurevars(value).nonlocals
+            with suppress(ValueError):  # a variable that has no value yet
+                yield self.of(inspect.getclosurevars(value).nonlocals)
             yield f"{value.__module__}.{value.__qualname__}"
-            yield from map(self.of, (value.__code__, value.__defaults__, value.__kwdefaults__, closure))
+            yield from map(self.of, (value.__code__, value.__defaults__, value.__kwdefaults__))
         elif inspect.isroutine(value) or isinstance(value, type):
             yield f"{getattr(value, '__module__', '')}.{value.__qualname__}"
             yield self.of(getattr(value, "__self__", None) if isinstance(value, types.MethodType) else None)

@@ -1,8 +1,8 @@
 """Where a net's training stands, as bytes: all that later epochs depend on and that a fit does not make anew by itself.
 
 The net that goes on is made and begun as in any fit of the same data and parameters. What training has changed is then
-put into it, in place: values of parameters and buffers, attributes of the net, of its modules, callbacks, optimizers and
-samplers, the history, and the streams of random numbers. Draws of rows are taken again instead, as they are many.
+put into it, in place: values of parameters and buffers, attributes of the net, of its modules, callbacks, optimizers
+and samplers, the history, and the streams of random numbers. Draws of rows are taken again instead, as they are many.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def _known(net: Any) -> dict[Place, Any]:
         rows = getattr(run, name)
         source = getattr(rows, "source", None)
         whole = {"": source, **(source if isinstance(source, Mapping) else {})}
-        known |= {(name,): rows, **{(name, "X", key): value for key, value in whole.items()}}
+        known[(name,)] = rows
+        known |= {(name, "X", key): value for key, value in whole.items()}
         known |= {(name, own): getattr(rows, own, None) for own in ("codes", "index", "sample_weight")}
     for name, part in _parts(net):
         known |= {(name, path): inner for path, inner in part.named_modules()}
