@@ -55,8 +55,8 @@ class TrainingCheckpoint(BaseEstimator):
         The file. It stays when training has ended; a second fit of the same data and parameters then ends at once.
         What the end of a process leaves beside it has a name that ends in ".new", and goes after an hour.
     every : int, default=1
-        Epochs from one save to the next. To save takes 10 to 40 ms for 4000 rows, which is about what an epoch takes
-        there, and longer for a large net or a slow disk: save fewer of short epochs. The end is always saved.
+        Epochs from one save to the next. To save takes about a third of the time of an epoch of 4000 rows, and as long
+        for shorter epochs: save fewer of those. The end of training is always saved.
 
     Raises
     ------
