@@ -79,6 +79,7 @@ SLOW = {
     "test_a_loss_compiles_in_one_graph_and_runs_on_another_device",
     "test_a_net_in_a_pipeline_is_tuned_and_searched",
     "test_a_score_from_counts_is_scikit_learns",
+    "test_another_process_with_other_hashes_goes_on",
     "test_balanced_on_a_plain_net_is_as_good_as_a_reweighted_one",
     "test_check_estimator_passes_whole_with_no_check_skipped",
     "test_corrected_probabilities_are_the_bayes_posterior",

@@ -1,9 +1,12 @@
 """A fit that was cut short and is started again ends bit by bit as one that was not."""
 
 import errno
+import functools
 import multiprocessing
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -695,6 +698,30 @@ def _all_of(pipe):
             reported.append(pipe.recv())
     except (EOFError, OSError):
         return reported
+
+
+def in_another_process(path):
+    """Return an estimator with parameters of many kinds, and its data."""
+    X, y = table()
+    parameters = {
+        "class_weight": {"common": 1, "rare": 3},
+        "callbacks": [Ends(), LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.9**epoch)],
+        "iterator_train__drop_last": False,
+        "optimizer": functools.partial(torch.optim.AdamW, betas=(0.8, 0.9)),
+    }
+    return net(**parameters, checkpoint=path), X, np.array(["common", "rare"])[y]
+
+
+def test_another_process_with_other_hashes_goes_on(tmp_path):
+    path, script = str(tmp_path / "checkpoint"), "import test_checkpoint as t; t.Ends.epoch = 4; "
+    script += f"model, X, y = t.in_another_process({path!r}); model.fit(X, y)"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert "EndsError" in done.stderr
+    estimator, X, y = in_another_process(path)
+    whole = clone(estimator).set_params(checkpoint=None).fit(X, y)
+    assert_equal(whole, in_another_process(path)[0].fit(X, y), X)
 
 
 # Fingerprints
