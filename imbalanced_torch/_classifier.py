@@ -129,9 +129,9 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     callbacks : list of skorch callbacks, default=None
         Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
     checkpoint : None, path or TrainingCheckpoint, default=None
-        A file, or one that is saved every so many epochs. A fit that was cut short and is started again with the same
-        parameters and data goes on from there, and ends bit by bit as one that was not. The file stays: one more fit
-        ends at once, with the same result. Other data, parameters or versions raise.
+        The file in which a fit saves where it stands after each epoch, or after so many. A fit that was cut short and
+        is started again with the same parameters and data goes on from there, and ends bit by bit as one that was not.
+        The file stays: one more fit ends at once, with the same result. Other data, parameters or versions raise.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one for `max_epochs` more.
     dtype : "auto", None, torch or numpy dtype, default="auto"

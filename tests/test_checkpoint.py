@@ -29,6 +29,8 @@ from imbalanced_torch import (
     ImbalancedNet,
     ImbalancedNetClassifier,
     MLPEnsemble,
+    RowStream,
+    SamplingStrategy,
     TrainingCheckpoint,
 )
 from imbalanced_torch._persistence.fingerprint import fingerprint
@@ -135,6 +137,26 @@ class Blurred(DataLoader):
             yield X + 0.1 * torch.randn(X.shape, generator=self.generator), y
 
 
+class Stepping(SamplingStrategy):
+    """Rows at random, a step further at each take."""
+
+    def stream(self, rows, batch_size):
+        return Steps(rows)
+
+
+class Steps(RowStream):
+    length, shares = 90, np.array([0.5, 0.5])
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.step = 0
+
+    def take(self, n):
+        self.step += 1
+        drawn = torch.randint(len(self.rows), (n,), generator=self.rows.generator, dtype=torch.int32)
+        return (drawn + self.step) % len(self.rows)
+
+
 class Accumulating(ImbalancedNet):
     """Steps of two batches each, which do not end where an epoch does."""
 
@@ -228,6 +250,14 @@ CASES = {
     "a sampler": (
         numbers,
         {**PLAIN, "iterator_train__sampler": RandomSampler(range(240), generator=torch.Generator())},
+    ),
+    "rows of a strategy of one's own": (numbers, {**PLAIN, "sampling": Stepping(), "schedule": "progressive"}),
+    "instances": (
+        numbers,
+        {
+            "module": nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.3), nn.Linear(4, 1)),
+            "criterion": nn.BCEWithLogitsLoss(),
+        },
     ),
     "lbfgs": (few, {**PLAIN, "optimizer": torch.optim.LBFGS, "batch_size": -1}),
 }

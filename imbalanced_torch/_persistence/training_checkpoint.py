@@ -297,7 +297,7 @@ def _pairs(there: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[str,
 def _text(value: Any) -> str:
     """Return a parameter for a message, or nothing where its text says where it is in memory."""
     with contextlib.suppress(Exception):  # of a repr of the user's
-        text = value.__qualname__ if isinstance(value, type) else listed(value)
+        text = " ".join((value.__qualname__ if isinstance(value, type) else listed(value)).split())
         return "" if " at 0x" in text else text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return ""
 
