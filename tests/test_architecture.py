@@ -23,6 +23,7 @@ ARROWS = {
     "_ensemble": {"_parameters", "_data", "_losses"},
     "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"},
     "_fast": {"_data", "_losses", "_ensemble", "_net"},
+    "_displays": {"_parameters", "_data", "_prediction", "_remedies"},
     "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
     "_show_versions": {"_version"},
     "_export": {
@@ -36,7 +37,7 @@ ARROWS = {
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
 PACKAGES = {"joblib", "narwhals", "numpy", "scipy", "skorch", "sklearn", "torch"}
-OPTIONAL = {"safetensors"}
+OPTIONAL = {"matplotlib", "safetensors"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -1,0 +1,529 @@
+"""What a threshold gains and what it costs: recall, precision, share and cost, with every decision marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import beta
+
+from imbalanced_torch._displays import canvas
+from imbalanced_torch._displays.responses import (
+    Responses,
+    check_both,
+    classifier_of,
+    positives_of,
+    probabilities,
+    responses_of,
+)
+from imbalanced_torch._parameters.sizes import check_share
+from imbalanced_torch._parameters.values import labels_of, listed
+from imbalanced_torch._prediction.decision import expected_costs
+from imbalanced_torch._prediction.held_out import boundary
+
+#: Rate, what it is called, colour and dashes.
+_RATES = (
+    ("recall", "recall", canvas.BLUE, "-"),
+    ("precision", "precision", canvas.VERMILION, "--"),
+    ("share", "share flagged", canvas.GREEN, "-."),
+)
+#: Thresholds at most; of more scores, these are taken evenly.
+_MOST = 1000
+#: Where half the rows have less, thresholds are drawn on a logarithmic axis.
+_LOW = 0.05
+#: Of the width of the axes, between the names of two decisions.
+_BETWEEN_NAMES = 0.055
+_LONGEST = 26
+
+
+class DecisionTradeoffDisplay:
+    """Recall, precision, share of rows flagged, and cost, against the threshold on a probability.
+
+    A row is flagged where its probability is at least the threshold. It is recommended to use `from_estimator` or
+    `from_predictions` to create one. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    thresholds : array of shape (m,)
+        Ascending.
+    recall, precision, share : array of shape (m,)
+        At each threshold.
+    intervals : dict of arrays of shape (m, 2), default=None
+        Of these by name, pointwise.
+    cost : array of shape (m,), default=None
+        Mean cost of a row.
+    decisions : dict of float, default=None
+        Thresholds by the name of the decision; NaN for one that is not reached, or flags all rows or none.
+    pos_label : label, default=None
+        The class that is flagged, for the axes' labels.
+    n_rows : int, default=None
+        Rows behind it.
+    n_positives : int, default=None
+        Those of the class.
+
+    Attributes
+    ----------
+    recall_line_, precision_line_, share_line_ : matplotlib Line2D
+        The rates.
+    recall_band_, precision_band_, share_band_ : matplotlib PolyCollection or None
+        Their intervals.
+    cost_line_ : matplotlib Line2D or None
+        The cost.
+    decision_lines_ : dict of matplotlib Line2D
+        The decisions by name.
+    ax_, cost_ax_ : matplotlib Axes
+        The axes, and those of the cost, or None.
+    figure_ : matplotlib Figure
+        The figure.
+
+    Notes
+    -----
+    The bands are pointwise: each is the exact interval (Clopper and Pearson 1934) at one threshold, with rows of unequal
+    weight counted as so many of equal weight (Kish 1965). A threshold that was chosen by a look at the curve reaches a
+    little less on new rows.
+
+    Examples
+    --------
+    >>> display = DecisionTradeoffDisplay.from_predictions([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])  # doctest: +SKIP
+    >>> [float(rate) for rate in display.recall]  # doctest: +SKIP
+    [1.0, 1.0, 0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        thresholds: Any,
+        recall: Any,
+        precision: Any,
+        share: Any,
+        *,
+        intervals: Any = None,
+        cost: Any = None,
+        decisions: Any = None,
+        pos_label: Any = None,
+        n_rows: int | None = None,
+        n_positives: int | None = None,
+    ) -> None:
+        self.thresholds = thresholds
+        self.recall = recall
+        self.precision = precision
+        self.share = share
+        self.intervals = intervals
+        self.cost = cost
+        self.decisions = decisions
+        self.pos_label = pos_label
+        self.n_rows = n_rows
+        self.n_positives = n_positives
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        y: Any = None,
+        *,
+        decisions: list[Any] | None = None,
+        decision_names: list[str] | None = None,
+        costs: Any = None,
+        confidence: float = 0.95,
+        sample_weight: Any = None,
+        pos_label: Any = None,
+        ax: Any = None,
+        xscale: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the trade-off on rows that the estimator has not been trained on.
+
+        Parameters
+        ----------
+        estimator : classifier
+            A fitted ImbalancedNetClassifier or a Pipeline that ends in one; with X and y any fitted classifier with
+            `predict_proba`.
+        X : array, table, CSR matrix, dict of arrays or torch Dataset, default=None
+            Rows that the estimator has not been trained on; None takes those that its fit held out.
+        y : array of shape (n,), default=None
+            Their labels.
+        decisions : list, default=None
+            Values of `decision` of an ImbalancedNetClassifier to mark, where its `decision_report` has their
+            thresholds; None is the estimator's own. Of two classes only.
+        decision_names : list of str, default=None
+            What they are called; None makes names of their values.
+        costs : array, dict or callable, default=None
+            What mistakes cost, as in `predict` of ImbalancedNetClassifier; of two classes only, and a function needs X.
+        confidence : float in (0, 1), default=0.95
+            Of the bands.
+        sample_weight : array of shape (n,), default=None
+            Weights of the rows of X.
+        pos_label : label, default=None
+            The class that is flagged, of any number of classes. None is the rarest, and `classes_[1]` of a classifier
+            that does not know which that is.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        xscale : str, default=None
+            Scale of the thresholds. None is "log" where half the rows are below .05, else "linear".
+        **kwargs : dict
+            Style of the rates, for matplotlib's `Line2D`.
+
+        Returns
+        -------
+        DecisionTradeoffDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not what it must be, or without X and y no rows were held out.
+        """
+        canvas.check_matplotlib(f"{cls.__name__}.from_estimator")
+        classifier = classifier_of(estimator)
+        found = responses_of(estimator, X, y, sample_weight, pos_label)
+        positions = _positions(estimator, classifier, found, X, decisions, decision_names)
+        display = cls._of(
+            found.y == found.classes[found.code],
+            found.proba[:, found.code].astype(float),
+            found.weights,
+            confidence=confidence,
+            prices=None if costs is None else _prices(costs, found, X),
+            decisions=positions,
+            pos_label=found.label,
+        )
+        return display.plot(ax=ax, xscale=xscale, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: Any,
+        y_prob: Any,
+        *,
+        decisions: Any = None,
+        costs: Any = None,
+        confidence: float = 0.95,
+        sample_weight: Any = None,
+        pos_label: Any = None,
+        ax: Any = None,
+        xscale: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the trade-off of probabilities.
+
+        Parameters
+        ----------
+        y_true : array of shape (n,)
+            Labels, of any number of classes.
+        y_prob : array of shape (n,)
+            Probabilities of the class that is flagged.
+        decisions : dict of float, default=None
+            Thresholds to mark, by name.
+        costs : array or dict, default=None
+            What mistakes cost: an array of shape (2, 2), true classes before predicted ones, or a nested dict {true:
+            {predicted: cost}}; of two classes only.
+        confidence : float in (0, 1), default=0.95
+            Of the bands.
+        sample_weight : array of shape (n,), default=None
+            Weights of the rows.
+        pos_label : label, default=None
+            The class that is flagged. None is 1 for labels in {0, 1} and {-1, 1}; for others it must be given.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        xscale : str, default=None
+            Scale of the thresholds. None is "log" where half the rows are below .05, else "linear".
+        **kwargs : dict
+            Style of the rates, for matplotlib's `Line2D`.
+
+        Returns
+        -------
+        DecisionTradeoffDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not what it must be, or the labels are of one kind only.
+        """
+        canvas.check_matplotlib(f"{cls.__name__}.from_predictions")
+        positive, weights, pos_label = positives_of(y_true, pos_label, sample_weight)
+        proba, prices = probabilities(y_prob, len(positive)), None
+        if costs is not None:
+            y = np.asarray(y_true).ravel()
+            classes = np.unique(y)
+            code = labels_of(classes).index(pos_label)
+            prices = _prices(costs, Responses(y, proba, weights, classes, code), None)
+        display = cls._of(
+            positive,
+            proba,
+            weights,
+            confidence=confidence,
+            prices=prices,
+            decisions=_as_thresholds(decisions),
+            pos_label=pos_label,
+        )
+        return display.plot(ax=ax, xscale=xscale, **kwargs)
+
+    @classmethod
+    def _of(
+        cls,
+        positive: np.ndarray,
+        proba: np.ndarray,
+        weights: np.ndarray,
+        *,
+        confidence: float,
+        prices: np.ndarray | None,
+        decisions: dict[str, float],
+        pos_label: Any,
+    ) -> Self:
+        check_both(positive[weights > 0], pos_label)
+        value = check_share("confidence", confidence, ends="()")
+        thresholds, rates, intervals, cost = _rates(positive, proba, weights, value, prices)
+        return cls(
+            thresholds,
+            **rates,
+            intervals=intervals,
+            cost=cost,
+            decisions=decisions,
+            pos_label=pos_label,
+            n_rows=len(positive),
+            n_positives=int(positive.sum()),
+        )
+
+    def plot(self, ax: Any = None, *, xscale: str | None = None, **kwargs: Any) -> Self:
+        """Draw the trade-off.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        xscale : str, default=None
+            Scale of the thresholds. None is "log" where half the rows are below .05, else "linear".
+        **kwargs : dict
+            Style of the rates, for matplotlib's `Line2D`.
+
+        Returns
+        -------
+        DecisionTradeoffDisplay
+            The display, drawn.
+        """
+        self.ax_ = canvas.axes_of(self, ax)
+        self.figure_ = self.ax_.figure
+        for rate, label, color, dashes in _RATES:
+            style = {"color": color, "linestyle": dashes, "label": label, "drawstyle": "steps-pre"}
+            (line,) = self.ax_.plot(self.thresholds, getattr(self, rate), **canvas.styled("line", style, kwargs))
+            band = None
+            if self.intervals is not None:
+                low, high = np.asarray(self.intervals[rate]).T
+                band = self.ax_.fill_between(
+                    self.thresholds, low, high, step="pre", color=line.get_color(), alpha=0.15, linewidth=0
+                )
+            setattr(self, f"{rate}_line_", line)
+            setattr(self, f"{rate}_band_", band)
+        self._scale(xscale)
+        self._draw_cost()
+        handles = [*self.ax_.get_lines(), *([self.cost_line_] if self.cost_line_ is not None else [])]
+        handles += self._mark_decisions()
+        meant = "" if self.pos_label is None else f" of {self.pos_label!r}"
+        rows = "" if self.n_rows is None else f"\n{self.n_rows:,} rows, {self.n_positives:,}{meant}"
+        self.ax_.set(xlabel=f"Threshold on the probability{meant}{rows}", ylabel="Rate", ylim=(-0.02, 1.02))
+        canvas.legend_below(self.ax_, handles, columns=4, drop=0.06 if rows else 0.0)
+        self.ax_.spines["top"].set_visible(False)
+        self.ax_.spines["right"].set_visible(self.cost_ax_ is not None)
+        return self
+
+    def _scale(self, xscale: str | None) -> None:
+        thresholds = np.asarray(self.thresholds, dtype=float)
+        if xscale is None:
+            # As many rows are below a threshold as are not flagged.
+            half = thresholds[min(int(np.searchsorted(-np.asarray(self.share), -0.5)), len(thresholds) - 1)]
+            xscale = "log" if half < _LOW else "linear"
+        self.ax_.set_xscale(xscale)
+        if xscale == "log":
+            lowest = thresholds[thresholds > 0].min(initial=1e-3)
+            self.ax_.set_xlim(max(lowest, 1e-6) * 0.9, 1.05)
+        elif xscale == "linear":
+            self.ax_.set_xlim(0, 1)
+
+    def _draw_cost(self) -> None:
+        self.cost_ax_ = self.cost_line_ = None
+        if self.cost is None:
+            return
+        self.cost_ax_ = self.ax_.twinx()
+        style = {"color": canvas.BLACK, "linestyle": (0, (1, 1)), "linewidth": 1.5}
+        (self.cost_line_,) = self.cost_ax_.plot(
+            self.thresholds, self.cost, drawstyle="steps-pre", label="cost (right)", **style
+        )
+        self.cost_ax_.set_ylabel("Mean cost of a row")
+        self.cost_ax_.spines["top"].set_visible(False)
+
+    def _mark_decisions(self) -> list[Any]:
+        """Draw a line for each decision and its name above the axes, apart from others; return legend handles."""
+        from matplotlib.lines import Line2D
+
+        found = {name: x for name, x in (self.decisions or {}).items() if np.isfinite(x)}
+        self.decision_lines_ = {
+            name: self.ax_.axvline(x, color=canvas.GREY, linewidth=1, zorder=1) for name, x in found.items()
+        }
+        to_axes = self.ax_.transData + self.ax_.transAxes.inverted()
+        at = np.array([to_axes.transform((x, 0))[0] for x in found.values()])
+        for (name, x), place in zip(found.items(), _apart(at), strict=True):
+            self.ax_.annotate(
+                canvas.shortened(name, _LONGEST),
+                **{"xy": (x, 1), "xycoords": self.ax_.get_xaxis_transform(), "textcoords": "axes fraction"},
+                **{"xytext": (place, 1.05), "rotation": 40, "ha": "left", "va": "bottom", "fontsize": "small"},
+                **{"rotation_mode": "anchor", "annotation_clip": False},
+                arrowprops={"arrowstyle": "-", "color": canvas.GREY, "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
+            )
+        missing = [name for name, x in (self.decisions or {}).items() if not np.isfinite(x)]
+        return [Line2D([], [], linestyle="none", label=f"not reached: {name}") for name in missing]
+
+
+def _apart(at: np.ndarray) -> np.ndarray:
+    """Return places near those given, in [0, 1] as far as there is room, no two of them close."""
+    order = np.argsort(at, kind="stable")
+    places = np.clip(at[order], 0, 1)
+    for _ in range(2):
+        for i in range(1, len(places)):
+            places[i] = max(places[i], places[i - 1] + _BETWEEN_NAMES)
+        beyond = places[-1] - 1 if len(places) else 0.0
+        if beyond > 0:  # from the right end back
+            places[-1] = 1.0
+            for i in range(len(places) - 2, -1, -1):
+                places[i] = min(places[i], places[i + 1] - _BETWEEN_NAMES)
+    result = np.empty(len(at))
+    result[order] = places
+    return result
+
+
+def _rates(
+    positive: np.ndarray, proba: np.ndarray, weights: np.ndarray, confidence: float, prices: np.ndarray | None
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
+    """Return thresholds, ascending, and at each of them the rates, their intervals and the mean cost.
+
+    `prices` of shape (n, 2) are what it costs not to flag and to flag each row.
+    """
+    counted = weights > 0
+    prices = None if prices is None else prices[counted]
+    positive, proba, weights = positive[counted], proba[counted], weights[counted]
+    order = np.argsort(-proba, kind="stable")
+    # The last rows of each distinct probability, and among those at most so many.
+    ends = np.flatnonzero(np.append(np.diff(proba[order]) != 0, True))
+    if len(ends) > _MOST:
+        ends = ends[np.unique(np.linspace(0, len(ends) - 1, _MOST).round().astype(int))]
+    ends = ends[::-1]
+    w, own = weights[order], positive[order]
+    called, hits = np.cumsum(w)[ends], np.cumsum(w * own)[ends]
+    squares = np.cumsum(w**2)[ends]
+    rates = {"recall": hits / w[own].sum(), "precision": hits / called, "share": called / w.sum()}
+    sizes = {
+        "recall": w[own].sum() ** 2 / (w[own] ** 2).sum(),
+        "precision": called**2 / squares,
+        "share": w.sum() ** 2 / (w**2).sum(),
+    }
+    intervals = {name: _intervals(rates[name], sizes[name], confidence) for name in rates}
+    cost = None
+    if prices is not None:
+        passed, flagged = (w * prices[order].T)[:, :]
+        cost = (np.cumsum(flagged)[ends] + passed.sum() - np.cumsum(passed)[ends]) / w.sum()
+    return proba[order][ends], rates, intervals, cost
+
+
+def _intervals(rate: np.ndarray, n: Any, confidence: float) -> np.ndarray:
+    """Return exact intervals of rates (Clopper and Pearson 1934), shape (m, 2)."""
+    tail, n = (1 - confidence) / 2, np.broadcast_to(n, rate.shape)
+    hits = np.minimum(rate * n, n)
+    low = np.where(hits <= 1e-9, 0.0, beta.ppf(tail, np.maximum(hits, 1e-9), n - hits + 1))
+    misses = n - hits
+    high = np.where(misses <= 1e-9, 1.0, beta.ppf(1 - tail, hits + 1, np.maximum(misses, 1e-9)))
+    return np.column_stack([low, high])
+
+
+def _prices(costs: Any, found: Responses, X: Any) -> np.ndarray:
+    """Return what it costs not to flag each row and to flag it, shape (n, 2)."""
+    if len(found.classes) != 2:
+        raise ValueError(
+            f"costs serve two classes: with {len(found.classes)}, what a row costs that is not flagged depends on the "
+            "class that it is called instead."
+        )
+    if callable(costs) and X is None:
+        raise ValueError("costs as a function of (proba, X) need X and y.")
+    known = (found.y[:, None] == found.classes).astype(float)  # that the true class is certain
+    return expected_costs(costs, known, X, found.classes)[:, [1 - found.code, found.code]]
+
+
+def _as_thresholds(decisions: Any) -> dict[str, float]:
+    """Return thresholds by name as the caller gives them."""
+    if decisions is None:
+        return {}
+    numbers = isinstance(decisions, Mapping) and all(
+        isinstance(x, Real) and not isinstance(x, bool) for x in decisions.values()
+    )
+    if not numbers:
+        raise TypeError(f"decisions must be a dict from a name to a threshold; it is {listed(decisions)}.")
+    return {str(name): float(x) for name, x in decisions.items()}
+
+
+def _positions(
+    estimator: Any, classifier: Any, found: Responses, X: Any, decisions: Any, names: list[str] | None
+) -> dict[str, float]:
+    """Return the thresholds of decisions on the probability of the class that is flagged, by name."""
+    if decisions is not None and not isinstance(decisions, list | tuple):
+        raise TypeError(f"decisions must be a list of values of decision; it is {listed(decisions)}.")
+    if names is not None and len(names) != (1 if decisions is None else len(decisions)):
+        raise ValueError("decision_names must have a name for each decision.")
+    if len(found.classes) != 2:
+        if decisions:
+            raise ValueError(
+                f"decisions are thresholds on one probability for two classes only; y has {len(found.classes)}: "
+                f"{listed(found.classes)}."
+            )
+        return {}
+    if decisions is not None and len(decisions) == 0:
+        return {}
+    if hasattr(classifier, "decision_report") and (decisions is not None or _holds_rows(classifier)):
+        report = classifier.decision_report(decisions)
+        thresholds = [row["threshold"] if row["label"] == found.label else 1 - row["threshold"] for row in report]
+        named = [_name_of(row["decision"]) for row in report]
+    elif decisions is None:
+        # What the estimator does with the rows: where its two labels part.
+        with np.errstate(divide="ignore"):
+            odds = np.log(found.proba[:, found.code]) - np.log(found.proba[:, 1 - found.code])
+        finite = np.nan_to_num(odds, posinf=1e3, neginf=-1e3)
+        called = np.asarray(estimator.predict(X)) == found.classes[found.code]
+        thresholds = [float(1 / (1 + np.exp(-boundary(finite, called))))]
+        named = ["predict"]
+    else:
+        raise TypeError(f"decisions must be None for {type(classifier).__name__}, which has no decision_report.")
+    return dict(zip(_distinct(named if names is None else names), thresholds, strict=True))
+
+
+def _holds_rows(classifier: Any) -> bool:
+    try:
+        classifier.held_out_predictions()
+    except ValueError:
+        return False
+    return True
+
+
+def _name_of(decision: Any) -> str:
+    """Return what a decision is called."""
+    if isinstance(decision, str):
+        return decision
+    if isinstance(decision, Real):
+        return f"threshold {decision:g}"
+    if isinstance(decision, np.ndarray | list | tuple):
+        return "costs"
+    if isinstance(decision, Mapping):
+        if any(isinstance(value, Mapping) for value in decision.values()) and set(decision) - {"recall", "precision"}:
+            return "costs"
+        return ", ".join(f"{key} {value}" for key, value in decision.items())
+    if callable(decision):
+        return getattr(decision, "__name__", "costs")
+    return repr(decision)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names with a number where there are several of one."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in map(str, names):
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
