@@ -38,12 +38,13 @@ from imbalanced_torch._prediction.prediction import (
     warn_uncorrected,
 )
 from imbalanced_torch._prediction.prediction_sets import prediction_sets
+from imbalanced_torch._repr import HTMLRepr
 
 #: Parameters that act on what a trained net predicts.
 _AT_PREDICTION = ("prior_correction", "decision")
 
 
-class FittedClassifier(Exports, SavesParams, ClassifierMixin):
+class FittedClassifier(Exports, SavesParams, ClassifierMixin, HTMLRepr):
     """A classifier around a net that it has trained: labels outside, codes inside."""
 
     module: Any

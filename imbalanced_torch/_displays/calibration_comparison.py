@@ -62,7 +62,7 @@ class CalibrationComparisonDisplay:
         The curves.
     bars_ : list of matplotlib LineCollection
         The intervals.
-    counts_ : list of matplotlib StepPatch or Line2D
+    counts_ : list of matplotlib Line2D
         The rows in each bin.
     ax_, counts_ax_ : matplotlib Axes
         The axes of the curves, and those of the counts.
@@ -108,6 +108,7 @@ class CalibrationComparisonDisplay:
         strategy: str = "uniform",
         sample_weight: Any = None,
         pos_label: Any = None,
+        name: str | None = None,
         ax: Any = None,
         ref_line: bool = True,
         **kwargs: Any,
@@ -130,6 +131,8 @@ class CalibrationComparisonDisplay:
             Weights of the rows of X.
         pos_label : label, default=None
             The class whose probability is judged, of any number of classes; None is the rarest.
+        name : str, default=None
+            Stands before the names of the curves; None puts nothing there.
         ax : matplotlib Axes or pair of these, default=None
             Where to draw: axes, whose room the counts share, or some for each. None makes a new figure.
         ref_line : bool, default=True
@@ -152,10 +155,11 @@ class CalibrationComparisonDisplay:
         net = fitted_net(estimator, cls.__name__)
         found = responses_of(estimator, X, y, sample_weight, pos_label)
         before, after = _carried(net, found.proba)
+        start = "" if name is None else f"{name}, "
         check_both(found.y == found.classes[found.code], found.label)
         return cls.from_predictions(
             found.y,
-            {BEFORE: before[:, found.code], AFTER: after[:, found.code]},
+            {f"{start}{BEFORE}": before[:, found.code], f"{start}{AFTER}": after[:, found.code]},
             n_bins=n_bins,
             strategy=strategy,
             sample_weight=found.weights,
@@ -257,7 +261,7 @@ class CalibrationComparisonDisplay:
             self._draw(index, name, kwargs)
         meant = "" if self.pos_label is None else f" of {self.pos_label!r}"
         self.ax_.set(ylabel=f"Share{meant} in the bin", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        self.ax_.legend(loc="upper left", frameon=False, fontsize="small")
+        canvas.legend_above(self.ax_, columns=3)
         self.counts_ax_.set(xlabel=f"Mean predicted probability{meant}", ylabel="Rows", yscale="log")
         self.counts_ax_.set_ylim(bottom=0.7)
         for axes in (self.ax_, self.counts_ax_):
@@ -267,15 +271,15 @@ class CalibrationComparisonDisplay:
     def _draw(self, index: int, name: str | None, kwargs: dict[str, Any]) -> None:
         color, marker, dashes = _STYLES[index % len(_STYLES)]
         style = {"color": color, "marker": marker, "linestyle": dashes, "markersize": 5, "label": name}
-        x, y, edges = self.prob_pred[index], self.prob_true[index], np.asarray(self.bin_edges[index])
+        x, y = self.prob_pred[index], self.prob_true[index]
         self.lines_ += self.ax_.plot(x, y, **canvas.styled("line", style, kwargs))
         if self.intervals is not None:
             low, high = np.asarray(self.intervals[index]).T
             self.bars_.append(self.ax_.vlines(x, low, high, color=color, linewidth=1, alpha=0.6))
-        # The rows of a bin as a level over its width, and none where a bin has none.
-        for (left, right), n in zip(edges, self.counts[index], strict=True):
-            level = {"color": color, "linestyle": dashes, "linewidth": 1.5}
-            self.counts_ += self.counts_ax_.plot([left, left, right, right], [0.1, n, n, 0.1], **level)
+        # Below each point of the curve, so that bins of any width are read alike.
+        self.counts_ax_.vlines(x, 0.1, self.counts[index], color=color, linestyle=dashes, linewidth=1.5)
+        mark = {"color": color, "marker": marker, "linestyle": "none", "markersize": 5}
+        self.counts_ += self.counts_ax_.plot(x, self.counts[index], **mark)
 
 
 def _curve(

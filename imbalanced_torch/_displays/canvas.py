@@ -8,8 +8,8 @@ from typing import Any
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, BLACK, GREY = (
     *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#000000", "#767676"),
 )
-#: Where a legend stands below the axes, where it covers nothing.
-_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "frameon": False, "fontsize": "small"}
+#: Points from the axes to a legend below them, for the numbers and one line of text in between, and for each more.
+_DROP, _LINE = 34, 14
 
 
 def check_matplotlib(caller: str) -> None:
@@ -56,10 +56,24 @@ def styled(artist: str, defaults: dict[str, Any], given: dict[str, Any] | None) 
     return {**defaults, **cbook.normalize_kwargs(given or {}, kinds[artist])}
 
 
-def legend_below(ax: Any, handles: list[Any] | None = None, columns: int = 3, drop: float = 0.0) -> Any:
-    """Draw a legend under the axes' labels; `drop` puts it so much lower, in heights of the axes."""
-    place = {**_BELOW, "bbox_to_anchor": (0.5, -0.14 - drop)}
-    return ax.legend(**({} if handles is None else {"handles": handles}), ncols=columns, **place)
+def legend_below(ax: Any, handles: list[Any] | None = None, columns: int = 3, lines: int = 1) -> Any:
+    """Draw a legend under the label of the x axis, which has so many lines: there it covers nothing."""
+    from matplotlib.transforms import offset_copy
+
+    drop = _DROP + _LINE * (lines - 1)
+    below = offset_copy(ax.transAxes, ax.get_figure(), y=-drop, units="points")
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below, "borderaxespad": 0}
+    return ax.legend(
+        **({} if handles is None else {"handles": handles}), ncols=columns, frameon=False, fontsize="small", **place
+    )
+
+
+def legend_above(ax: Any, columns: int) -> Any:
+    """Draw a legend over the axes."""
+    return ax.legend(
+        **{"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "frameon": False},
+        **{"fontsize": "small", "columnspacing": 1.2, "handletextpad": 0.4},
+    )
 
 
 def shortened(text: str, length: int) -> str:

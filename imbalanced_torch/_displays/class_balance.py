@@ -149,8 +149,8 @@ class ClassBalanceDisplay:
         places = np.empty(n_classes)
         places[order] = np.arange(n_classes)
         scale = self._scale(shares) if scale is None else scale
-        step = 0.19 if n_classes <= _WITH_NUMBERS else 0.17
-        size = 7 if n_classes <= _WITH_NUMBERS else 4
+        step = 0.19 if n_classes <= _WITH_NUMBERS else 0.22
+        size = 7 if n_classes <= _WITH_NUMBERS else 3.5
         self.points_, self.texts_ = [], []
         for stage, (values, (_, label, color, marker)) in enumerate(zip(shares, _STAGES, strict=True)):
             label += "" if np.isfinite(values).all() else " (unknown)"
@@ -194,8 +194,7 @@ class ClassBalanceDisplay:
         self.ax_.set_ylabel("Class")
         for between in range(1, len(labels)):
             self.ax_.axhline(between - 0.5, color="0.85", linewidth=0.8, zorder=0)
-        self.ax_.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize="small",
-                        columnspacing=1.2, handletextpad=0.2)  # fmt: skip
+        canvas.legend_above(self.ax_, columns=4)
         name = self.name if name is None else name
         if name is not None:
             self.ax_.set_title(name, pad=26)

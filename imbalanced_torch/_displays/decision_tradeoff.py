@@ -62,6 +62,8 @@ class DecisionTradeoffDisplay:
         Rows behind it.
     n_positives : int, default=None
         Those of the class.
+    name : str, default=None
+        Of the estimator; None shows none.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class DecisionTradeoffDisplay:
         pos_label: Any = None,
         n_rows: int | None = None,
         n_positives: int | None = None,
+        name: str | None = None,
     ) -> None:
         self.thresholds = thresholds
         self.recall = recall
@@ -115,6 +118,7 @@ class DecisionTradeoffDisplay:
         self.pos_label = pos_label
         self.n_rows = n_rows
         self.n_positives = n_positives
+        self.name = name
 
     @classmethod
     def from_estimator(
@@ -129,6 +133,7 @@ class DecisionTradeoffDisplay:
         confidence: float = 0.95,
         sample_weight: Any = None,
         pos_label: Any = None,
+        name: str | None = None,
         ax: Any = None,
         xscale: str | None = None,
         **kwargs: Any,
@@ -158,6 +163,8 @@ class DecisionTradeoffDisplay:
         pos_label : label, default=None
             The class that is flagged, of any number of classes. None is the rarest, and `classes_[1]` of a classifier
             that does not know which that is.
+        name : str, default=None
+            Of the estimator, which stands under the axes; None is the name of its class.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         xscale : str, default=None
@@ -187,6 +194,7 @@ class DecisionTradeoffDisplay:
             prices=None if costs is None else _prices(costs, found, X),
             decisions=positions,
             pos_label=found.label,
+            name=type(classifier).__name__ if name is None else name,
         )
         return display.plot(ax=ax, xscale=xscale, **kwargs)
 
@@ -201,6 +209,7 @@ class DecisionTradeoffDisplay:
         confidence: float = 0.95,
         sample_weight: Any = None,
         pos_label: Any = None,
+        name: str | None = None,
         ax: Any = None,
         xscale: str | None = None,
         **kwargs: Any,
@@ -224,6 +233,8 @@ class DecisionTradeoffDisplay:
             Weights of the rows.
         pos_label : label, default=None
             The class that is flagged. None is 1 for labels in {0, 1} and {-1, 1}; for others it must be given.
+        name : str, default=None
+            Of the predictions, which stands under the axes; None shows none.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         xscale : str, default=None
@@ -257,6 +268,7 @@ class DecisionTradeoffDisplay:
             prices=prices,
             decisions=_as_thresholds(decisions),
             pos_label=pos_label,
+            name=name,
         )
         return display.plot(ax=ax, xscale=xscale, **kwargs)
 
@@ -271,6 +283,7 @@ class DecisionTradeoffDisplay:
         prices: np.ndarray | None,
         decisions: dict[str, float],
         pos_label: Any,
+        name: str | None,
     ) -> Self:
         check_both(positive[weights > 0], pos_label)
         value = check_share("confidence", confidence, ends="()")
@@ -284,15 +297,20 @@ class DecisionTradeoffDisplay:
             pos_label=pos_label,
             n_rows=len(positive),
             n_positives=int(positive.sum()),
+            name=name,
         )
 
-    def plot(self, ax: Any = None, *, xscale: str | None = None, **kwargs: Any) -> Self:
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, xscale: str | None = None, **kwargs: Any
+    ) -> Self:
         """Draw the trade-off.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
+        name : str, default=None
+            Of the estimator; None is that of the display.
         xscale : str, default=None
             Scale of the thresholds. None is "log" where half the rows are below .05, else "linear".
         **kwargs : dict
@@ -321,9 +339,11 @@ class DecisionTradeoffDisplay:
         handles = [*self.ax_.get_lines(), *([self.cost_line_] if self.cost_line_ is not None else [])]
         handles += self._mark_decisions()
         meant = "" if self.pos_label is None else f" of {self.pos_label!r}"
-        rows = "" if self.n_rows is None else f"\n{self.n_rows:,} rows, {self.n_positives:,}{meant}"
-        self.ax_.set(xlabel=f"Threshold on the probability{meant}{rows}", ylabel="Rate", ylim=(-0.02, 1.02))
-        canvas.legend_below(self.ax_, handles, columns=4, drop=0.06 if rows else 0.0)
+        name = self.name if name is None else name
+        rows = [] if self.n_rows is None else [f"{self.n_rows:,} rows, {self.n_positives:,}{meant}"]
+        below = "\n".join([f"Threshold on the probability{meant}", *filter(None, [": ".join(filter(None, [name, *rows]))])])
+        self.ax_.set(xlabel=below, ylabel="Rate", ylim=(-0.02, 1.02))
+        canvas.legend_below(self.ax_, handles, columns=4, lines=1 + below.count("\n"))
         self.ax_.spines["top"].set_visible(False)
         self.ax_.spines["right"].set_visible(self.cost_ax_ is not None)
         return self
@@ -369,7 +389,10 @@ class DecisionTradeoffDisplay:
                 **{"xy": (x, 1), "xycoords": self.ax_.get_xaxis_transform(), "textcoords": "axes fraction"},
                 **{"xytext": (place, 1.05), "rotation": 40, "ha": "left", "va": "bottom", "fontsize": "small"},
                 **{"rotation_mode": "anchor", "annotation_clip": False},
-                arrowprops={"arrowstyle": "-", "color": canvas.GREY, "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
+                arrowprops={
+                    **{"arrowstyle": "-", "color": canvas.GREY, "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
+                    "relpos": (0, 0),  # from where the name begins
+                },
             )
         missing = [name for name, x in (self.decisions or {}).items() if not np.isfinite(x)]
         return [Line2D([], [], linestyle="none", label=f"not reached: {name}") for name in missing]
@@ -480,7 +503,7 @@ def _positions(
     if hasattr(classifier, "decision_report") and (decisions is not None or _holds_rows(classifier)):
         report = classifier.decision_report(decisions)
         thresholds = [row["threshold"] if row["label"] == found.label else 1 - row["threshold"] for row in report]
-        named = [_name_of(row["decision"]) for row in report]
+        named = [_name_of(row["decision"], found.classes) for row in report]
     elif decisions is None:
         # What the estimator does with the rows: where its two labels part.
         with np.errstate(divide="ignore"):
@@ -502,12 +525,12 @@ def _holds_rows(classifier: Any) -> bool:
     return True
 
 
-def _name_of(decision: Any) -> str:
+def _name_of(decision: Any, classes: np.ndarray) -> str:
     """Return what a decision is called."""
     if isinstance(decision, str):
         return decision
     if isinstance(decision, Real):
-        return f"threshold {decision:g}"
+        return f"{labels_of(classes)[1]} ≥ {decision:g}"
     if isinstance(decision, np.ndarray | list | tuple):
         return "costs"
     if isinstance(decision, Mapping):

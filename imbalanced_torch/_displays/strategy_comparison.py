@@ -214,10 +214,10 @@ class StrategyComparisonDisplay:
                 label = f"{text}: {canvas.shortened(self.names[which], _LONGEST)}"
                 style = {"color": color, "linestyle": dashes, "linewidth": 1, "zorder": 1, "label": label}
                 lines.append(axes.axvline(means[which], **style))
-        title = score.replace("_", " ")
+        axes.set_title(score.replace("_", " "), fontsize="medium")
         if self.reference is not None:
-            title += f"\n{np.nanmean(self.scores[score][self.reference]):.3f} + …"
-        axes.set_title(title, fontsize="medium")
+            mean = np.nanmean(np.asarray(self.scores[score], dtype=float)[self.reference])
+            axes.set_xlabel(f"difference from {mean:.3f}", fontsize="small")
         axes.set_ylim(n_names - 0.5, -0.5)
         axes.xaxis.get_major_locator().set_params(nbins=4)
         axes.tick_params(axis="x", labelsize="small")
