@@ -23,7 +23,11 @@ STAGES = (
     ("What the probabilities mean", ("prior_correction",)),
     ("How a label is chosen", ("decision",)),
 )
-_PRIORS = (("class_prior_", "in the data"), ("sampled_prior_", "shown to the net"), ("effective_prior_", "learned under"))
+_PRIORS = (
+    ("class_prior_", "in the data"),
+    ("sampled_prior_", "shown to the net"),
+    ("effective_prior_", "learned under"),
+)
 #: Classes that are listed.
 _MOST = 8
 #: Beside scikit-learn's styles of tables, of which there are none before 1.7.
@@ -82,9 +86,8 @@ def _stage(estimator: Any, title: str, names: tuple[str, ...]) -> str:
         value = params[name]
         default = "__" not in name and name in defaults and equal_values(value, defaults[name].default)
         kind = "default" if default else "user-set"
-        rows.append(
-            f'<tr class="{kind}"><td class="param">{escape(name)}</td><td class="value">{escape(_shown(value))}</td></tr>'
-        )
+        cells = f'<td class="param">{escape(name)}</td><td class="value">{escape(_shown(value))}</td>'
+        rows.append(f'<tr class="{kind}">{cells}</tr>')
     return "".join(rows)
 
 
@@ -115,10 +118,7 @@ def _priors(estimator: Any) -> str:
     if len(order) > _MOST:
         note = f"… {len(order) - len(shown)} classes in between"
         rows.insert(_MOST // 2, f'<tr class="default"><td colspan="{len(columns) + 1}">{note}</td></tr>')
-    return (
-        f'<table class="parameters-table"><tbody><tr><th>Class priors</th>{head}</tr>'
-        f"{''.join(rows)}</tbody></table>"
-    )
+    return f'<table class="parameters-table"><tbody><tr><th>Class priors</th>{head}</tr>{"".join(rows)}</tbody></table>'
 
 
 def _share(share: float) -> str:

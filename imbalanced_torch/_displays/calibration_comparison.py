@@ -256,7 +256,9 @@ class CalibrationComparisonDisplay:
         names = [None] * len(self.prob_true) if names is None else names
         if ref_line:
             self.ax_.plot([0, 1], [0, 1], color=canvas.GREY, linestyle=":", label="perfectly calibrated")
-        self.lines_, self.bars_, self.counts_ = [], [], []
+        self.lines_: list[Any] = []
+        self.bars_: list[Any] = []
+        self.counts_: list[Any] = []
         for index, name in enumerate(names):
             self._draw(index, name, kwargs)
         meant = "" if self.pos_label is None else f" of {self.pos_label!r}"

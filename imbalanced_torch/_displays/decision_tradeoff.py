@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import beta
 
 from imbalanced_torch._displays import canvas
 from imbalanced_torch._displays.responses import (
@@ -18,10 +15,9 @@ from imbalanced_torch._displays.responses import (
     probabilities,
     responses_of,
 )
+from imbalanced_torch._displays.thresholds import as_thresholds, positions_of, prices_of, rates_at
 from imbalanced_torch._parameters.sizes import check_share
-from imbalanced_torch._parameters.values import labels_of, listed
-from imbalanced_torch._prediction.decision import expected_costs
-from imbalanced_torch._prediction.held_out import boundary
+from imbalanced_torch._parameters.values import labels_of
 
 #: Rate, what it is called, colour and dashes.
 _RATES = (
@@ -29,8 +25,6 @@ _RATES = (
     ("precision", "precision", canvas.VERMILION, "--"),
     ("share", "share flagged", canvas.GREEN, "-."),
 )
-#: Thresholds at most; of more scores, these are taken evenly.
-_MOST = 1000
 #: Where half the rows have less, thresholds are drawn on a logarithmic axis.
 _LOW = 0.05
 #: Of the width of the axes, between the names of two decisions.
@@ -82,9 +76,9 @@ class DecisionTradeoffDisplay:
 
     Notes
     -----
-    The bands are pointwise: each is the exact interval (Clopper and Pearson 1934) at one threshold, with rows of unequal
-    weight counted as so many of equal weight (Kish 1965). A threshold that was chosen by a look at the curve reaches a
-    little less on new rows.
+    The bands are pointwise: each is the exact interval (Clopper and Pearson 1934) at one threshold, with rows of
+    unequal weight counted as so many of equal weight (Kish 1965). A threshold that was chosen by a look at the curve
+    reaches a little less on new rows.
 
     Examples
     --------
@@ -185,13 +179,13 @@ class DecisionTradeoffDisplay:
         canvas.check_matplotlib(f"{cls.__name__}.from_estimator")
         classifier = classifier_of(estimator)
         found = responses_of(estimator, X, y, sample_weight, pos_label)
-        positions = _positions(estimator, classifier, found, X, decisions, decision_names)
+        positions = positions_of(estimator, classifier, found, X, decisions, decision_names)
         display = cls._of(
             found.y == found.classes[found.code],
             found.proba[:, found.code].astype(float),
             found.weights,
             confidence=confidence,
-            prices=None if costs is None else _prices(costs, found, X),
+            prices=None if costs is None else prices_of(costs, found, X),
             decisions=positions,
             pos_label=found.label,
             name=type(classifier).__name__ if name is None else name,
@@ -259,14 +253,14 @@ class DecisionTradeoffDisplay:
             y = np.asarray(y_true).ravel()
             classes = np.unique(y)
             code = labels_of(classes).index(pos_label)
-            prices = _prices(costs, Responses(y, proba, weights, classes, code), None)
+            prices = prices_of(costs, Responses(y, proba, weights, classes, code), None)
         display = cls._of(
             positive,
             proba,
             weights,
             confidence=confidence,
             prices=prices,
-            decisions=_as_thresholds(decisions),
+            decisions=as_thresholds(decisions),
             pos_label=pos_label,
             name=name,
         )
@@ -287,7 +281,7 @@ class DecisionTradeoffDisplay:
     ) -> Self:
         check_both(positive[weights > 0], pos_label)
         value = check_share("confidence", confidence, ends="()")
-        thresholds, rates, intervals, cost = _rates(positive, proba, weights, value, prices)
+        thresholds, rates, intervals, cost = rates_at(positive, proba, weights, value, prices)
         return cls(
             thresholds,
             **rates,
@@ -300,9 +294,7 @@ class DecisionTradeoffDisplay:
             name=name,
         )
 
-    def plot(
-        self, ax: Any = None, *, name: str | None = None, xscale: str | None = None, **kwargs: Any
-    ) -> Self:
+    def plot(self, ax: Any = None, *, name: str | None = None, xscale: str | None = None, **kwargs: Any) -> Self:
         """Draw the trade-off.
 
         Parameters
@@ -341,7 +333,9 @@ class DecisionTradeoffDisplay:
         meant = "" if self.pos_label is None else f" of {self.pos_label!r}"
         name = self.name if name is None else name
         rows = [] if self.n_rows is None else [f"{self.n_rows:,} rows, {self.n_positives:,}{meant}"]
-        below = "\n".join([f"Threshold on the probability{meant}", *filter(None, [": ".join(filter(None, [name, *rows]))])])
+        below = "\n".join(
+            [f"Threshold on the probability{meant}", *filter(None, [": ".join(filter(None, [name, *rows]))])]
+        )
         self.ax_.set(xlabel=below, ylabel="Rate", ylim=(-0.02, 1.02))
         canvas.legend_below(self.ax_, handles, columns=4, lines=1 + below.count("\n"))
         self.ax_.spines["top"].set_visible(False)
@@ -412,141 +406,4 @@ def _apart(at: np.ndarray) -> np.ndarray:
                 places[i] = min(places[i], places[i + 1] - _BETWEEN_NAMES)
     result = np.empty(len(at))
     result[order] = places
-    return result
-
-
-def _rates(
-    positive: np.ndarray, proba: np.ndarray, weights: np.ndarray, confidence: float, prices: np.ndarray | None
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
-    """Return thresholds, ascending, and at each of them the rates, their intervals and the mean cost.
-
-    `prices` of shape (n, 2) are what it costs not to flag and to flag each row.
-    """
-    counted = weights > 0
-    prices = None if prices is None else prices[counted]
-    positive, proba, weights = positive[counted], proba[counted], weights[counted]
-    order = np.argsort(-proba, kind="stable")
-    # The last rows of each distinct probability, and among those at most so many.
-    ends = np.flatnonzero(np.append(np.diff(proba[order]) != 0, True))
-    if len(ends) > _MOST:
-        ends = ends[np.unique(np.linspace(0, len(ends) - 1, _MOST).round().astype(int))]
-    ends = ends[::-1]
-    w, own = weights[order], positive[order]
-    called, hits = np.cumsum(w)[ends], np.cumsum(w * own)[ends]
-    squares = np.cumsum(w**2)[ends]
-    rates = {"recall": hits / w[own].sum(), "precision": hits / called, "share": called / w.sum()}
-    sizes = {
-        "recall": w[own].sum() ** 2 / (w[own] ** 2).sum(),
-        "precision": called**2 / squares,
-        "share": w.sum() ** 2 / (w**2).sum(),
-    }
-    intervals = {name: _intervals(rates[name], sizes[name], confidence) for name in rates}
-    cost = None
-    if prices is not None:
-        passed, flagged = (w * prices[order].T)[:, :]
-        cost = (np.cumsum(flagged)[ends] + passed.sum() - np.cumsum(passed)[ends]) / w.sum()
-    return proba[order][ends], rates, intervals, cost
-
-
-def _intervals(rate: np.ndarray, n: Any, confidence: float) -> np.ndarray:
-    """Return exact intervals of rates (Clopper and Pearson 1934), shape (m, 2)."""
-    tail, n = (1 - confidence) / 2, np.broadcast_to(n, rate.shape)
-    hits = np.minimum(rate * n, n)
-    low = np.where(hits <= 1e-9, 0.0, beta.ppf(tail, np.maximum(hits, 1e-9), n - hits + 1))
-    misses = n - hits
-    high = np.where(misses <= 1e-9, 1.0, beta.ppf(1 - tail, hits + 1, np.maximum(misses, 1e-9)))
-    return np.column_stack([low, high])
-
-
-def _prices(costs: Any, found: Responses, X: Any) -> np.ndarray:
-    """Return what it costs not to flag each row and to flag it, shape (n, 2)."""
-    if len(found.classes) != 2:
-        raise ValueError(
-            f"costs serve two classes: with {len(found.classes)}, what a row costs that is not flagged depends on the "
-            "class that it is called instead."
-        )
-    if callable(costs) and X is None:
-        raise ValueError("costs as a function of (proba, X) need X and y.")
-    known = (found.y[:, None] == found.classes).astype(float)  # that the true class is certain
-    return expected_costs(costs, known, X, found.classes)[:, [1 - found.code, found.code]]
-
-
-def _as_thresholds(decisions: Any) -> dict[str, float]:
-    """Return thresholds by name as the caller gives them."""
-    if decisions is None:
-        return {}
-    numbers = isinstance(decisions, Mapping) and all(
-        isinstance(x, Real) and not isinstance(x, bool) for x in decisions.values()
-    )
-    if not numbers:
-        raise TypeError(f"decisions must be a dict from a name to a threshold; it is {listed(decisions)}.")
-    return {str(name): float(x) for name, x in decisions.items()}
-
-
-def _positions(
-    estimator: Any, classifier: Any, found: Responses, X: Any, decisions: Any, names: list[str] | None
-) -> dict[str, float]:
-    """Return the thresholds of decisions on the probability of the class that is flagged, by name."""
-    if decisions is not None and not isinstance(decisions, list | tuple):
-        raise TypeError(f"decisions must be a list of values of decision; it is {listed(decisions)}.")
-    if names is not None and len(names) != (1 if decisions is None else len(decisions)):
-        raise ValueError("decision_names must have a name for each decision.")
-    if len(found.classes) != 2:
-        if decisions:
-            raise ValueError(
-                f"decisions are thresholds on one probability for two classes only; y has {len(found.classes)}: "
-                f"{listed(found.classes)}."
-            )
-        return {}
-    if decisions is not None and len(decisions) == 0:
-        return {}
-    if hasattr(classifier, "decision_report") and (decisions is not None or _holds_rows(classifier)):
-        report = classifier.decision_report(decisions)
-        thresholds = [row["threshold"] if row["label"] == found.label else 1 - row["threshold"] for row in report]
-        named = [_name_of(row["decision"], found.classes) for row in report]
-    elif decisions is None:
-        # What the estimator does with the rows: where its two labels part.
-        with np.errstate(divide="ignore"):
-            odds = np.log(found.proba[:, found.code]) - np.log(found.proba[:, 1 - found.code])
-        finite = np.nan_to_num(odds, posinf=1e3, neginf=-1e3)
-        called = np.asarray(estimator.predict(X)) == found.classes[found.code]
-        thresholds = [float(1 / (1 + np.exp(-boundary(finite, called))))]
-        named = ["predict"]
-    else:
-        raise TypeError(f"decisions must be None for {type(classifier).__name__}, which has no decision_report.")
-    return dict(zip(_distinct(named if names is None else names), thresholds, strict=True))
-
-
-def _holds_rows(classifier: Any) -> bool:
-    try:
-        classifier.held_out_predictions()
-    except ValueError:
-        return False
-    return True
-
-
-def _name_of(decision: Any, classes: np.ndarray) -> str:
-    """Return what a decision is called."""
-    if isinstance(decision, str):
-        return decision
-    if isinstance(decision, Real):
-        return f"{labels_of(classes)[1]} ≥ {decision:g}"
-    if isinstance(decision, np.ndarray | list | tuple):
-        return "costs"
-    if isinstance(decision, Mapping):
-        if any(isinstance(value, Mapping) for value in decision.values()) and set(decision) - {"recall", "precision"}:
-            return "costs"
-        return ", ".join(f"{key} {value}" for key, value in decision.items())
-    if callable(decision):
-        return getattr(decision, "__name__", "costs")
-    return repr(decision)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Return names with a number where there are several of one."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in map(str, names):
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return result

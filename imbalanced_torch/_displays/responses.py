@@ -69,7 +69,8 @@ def responses_of(estimator: Any, X: Any, y: Any, sample_weight: Any, pos_label: 
         raise ValueError("sample_weight belongs to X and y; the rows that the fit held out have weights of their own.")
     if not hasattr(classifier, "held_out_predictions"):
         raise TypeError(f"X and y must be given: {type(classifier).__name__} keeps no rows that its fit held out.")
-    return Responses(*classifier.held_out_predictions(), classifier.classes_, code)
+    y, proba, weights = classifier.held_out_predictions()
+    return Responses(y, proba, weights, classifier.classes_, code)
 
 
 def _code_of(pos_label: Any, classifier: Any) -> int:

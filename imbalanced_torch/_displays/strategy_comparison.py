@@ -155,7 +155,10 @@ class StrategyComparisonDisplay:
         names = list(self.names if names is None else names)
         self.axes_ = self._axes(ax, len(names))
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
-        self.means_, self.folds_, self.reference_lines_, self.moved_lines_ = [], [], [], []
+        self.means_: list[Any] = []
+        self.folds_: list[Any] = []
+        self.reference_lines_: list[Any] = []
+        self.moved_lines_: list[Any] = []
         for axes, (score, values) in zip(self.axes_, self.differences.items(), strict=True):
             self._draw(axes, score, values, kwargs)
         for axes in self.axes_[1:]:
@@ -240,10 +243,12 @@ def _scores(cv_results: Mapping[str, Any], wanted: list[str] | None) -> dict[str
     there = [key.removeprefix("mean_test_") for key in cv_results if key.startswith("mean_test_")]
     for name in there if wanted is None else wanted:
         if name not in there:
-            raise ValueError(f"scores must be in cv_results, {listed(there)}; {name!r} is not.{did_you_mean(name, there)}")
+            raise ValueError(
+                f"scores must be in cv_results, {listed(there)}; {name!r} is not.{did_you_mean(name, there)}"
+            )
     found = {}
     for name in there if wanted is None else wanted:
-        keys = []
+        keys: list[str] = []
         while f"split{len(keys)}_test_{name}" in cv_results:
             keys.append(f"split{len(keys)}_test_{name}")
         if not keys:

@@ -167,7 +167,9 @@ class TrainingCurveDisplay:
             if len(full):
                 first = self.epochs[full[0]]
                 label = f"remedies in full from epoch {first}"
-                self.switch_line_ = self.ax_.axvline(first - 0.5, color=canvas.ORANGE, linestyle=(0, (1, 1)), label=label)
+                self.switch_line_ = self.ax_.axvline(
+                    first - 0.5, color=canvas.ORANGE, linestyle=(0, (1, 1)), label=label
+                )
         if self.best_epoch:
             label = f"best epoch, {self.best_epoch}"
             self.best_epoch_line_ = self.ax_.axvline(self.best_epoch, color=canvas.GREEN, linestyle=":", label=label)
