@@ -381,7 +381,7 @@ def test_every_decision_stands_where_the_report_has_it(net):
     for name, row in report.items():
         if np.isnan(row["threshold"]):
             assert name not in display.decision_lines_
-            assert f"not reached: {name}" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
+            assert f"no threshold: {name}" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
             continue
         assert display.decision_lines_[name].get_xdata()[0] == row["threshold"]
         at = np.searchsorted(display.thresholds, row["threshold"])
@@ -414,6 +414,28 @@ def test_the_cost_at_a_threshold_is_the_mean_over_rows(net, rows):
     )
     called = proba >= display.thresholds[5]
     assert display.cost[5] == pytest.approx((amounts * ((y == "fraud") & ~called) + 2 * called).mean())
+
+
+def test_a_cost_function_of_the_estimators_own_stands_at_no_threshold(net, rows):
+    priced = clone(net).set_params(decision=lambda proba, X: 1 - proba).fit(*rows)
+    assert DecisionTradeoffDisplay.from_estimator(priced).decisions == {}
+    assert DecisionTradeoffDisplay.from_estimator(priced, costs=COSTS).cost is not None
+
+
+def test_rows_may_be_a_dict_of_arrays(rows):
+    class Named(MLP):
+        def forward(self, values):
+            return super().forward(values)
+
+    X, y = rows
+    net = ImbalancedNetClassifier(Named, max_epochs=1, module__n_features=5, random_state=0).fit({"values": X}, y)
+    assert DecisionTradeoffDisplay.from_estimator(net, {"values": X}, y).n_rows == 600
+
+
+def test_a_search_shows_its_best(rows):
+    search = GridSearchCV(small(), {"lr": [1e-3]}, cv=2).fit(*rows)
+    assert ClassBalanceDisplay.from_estimator(search).counts is search.best_estimator_.class_priors_.population
+    assert DecisionTradeoffDisplay.from_estimator(search).n_rows == 240
 
 
 def test_another_classifier_stands_where_its_labels_part(rows):
@@ -576,6 +598,8 @@ def test_a_plain_net_is_one_with_every_remedy_at_none_and_others_are_not_compare
     results["params"] = [{"class_weight": "balanced", "decision": "trained"}, {"class_weight": None, "sampling": None}]
     display = StrategyComparisonDisplay.from_cv_results(results)
     assert (display.reference, display.moved) == (1, None)
+    results["params"] = [{"sampling__ratio": 0.5, "decision": "trained"}, {"decision": "argmax"}]
+    assert StrategyComparisonDisplay.from_cv_results(results).reference == 1
 
 
 def test_strategies_take_axes_for_each_score_and_names(search):

@@ -389,7 +389,7 @@ class DecisionTradeoffDisplay:
                 },
             )
         missing = [name for name, x in (self.decisions or {}).items() if not np.isfinite(x)]
-        return [Line2D([], [], linestyle="none", label=f"not reached: {name}") for name in missing]
+        return [Line2D([], [], linestyle="none", label=f"no threshold: {name}") for name in missing]
 
 
 def _apart(at: np.ndarray) -> np.ndarray:

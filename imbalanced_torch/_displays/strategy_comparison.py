@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from imbalanced_torch._displays import canvas
-from imbalanced_torch._parameters.values import did_you_mean, listed
+from imbalanced_torch._parameters.values import did_you_mean, equal_values, listed
 
 #: What a plain net has none of, and the decisions that leave its threshold alone.
 _REMEDIES = ("class_weight", "sampling", "criterion", "schedule")
@@ -96,8 +96,8 @@ class StrategyComparisonDisplay:
             Names of the candidates, or a function from parameters to a name. None makes them of what differs.
         reference : int, dict or None, default="auto"
             The candidate that others are compared with, by its position or parameters; None shows the scores
-            themselves. "auto" is the plain one, with neither `class_weight`, `sampling`, `criterion` nor `schedule`,
-            if there is one.
+            themselves. "auto" is the plain one, whose parameters name neither `class_weight`, `sampling`, `criterion`
+            nor `schedule`, if there is one.
         moved : int, dict or None, default="auto"
             The candidate that a second line stands at. "auto" is the plain one with `decision="balanced"`, else the
             first plain one with another decision.
@@ -271,7 +271,8 @@ def _references(params: list[dict[str, Any]]) -> tuple[int | None, int | None]:
     plain, moved, balanced = None, None, None
     for position, given in enumerate(params):
         own = {_last(name): value for name, value in given.items()}
-        if any(own.get(remedy) is not None for remedy in _REMEDIES) or not _mentions(own):
+        remedies = [value for name, value in own.items() if name.partition("__")[0] in _REMEDIES]
+        if any(value is not None for value in remedies) or not _mentions(own):
             continue
         decision = own.get("decision")
         unmoved = decision is None or (isinstance(decision, str) and decision in _UNMOVED)
@@ -282,6 +283,10 @@ def _references(params: list[dict[str, Any]]) -> tuple[int | None, int | None]:
         else:
             moved = position if moved is None else moved
     return plain, moved if balanced is None else balanced
+
+
+def _equal(own: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    return own.keys() == given.keys() and all(equal_values(value, given[name]) for name, value in own.items())
 
 
 def _mentions(own: dict[str, Any]) -> bool:
@@ -317,7 +322,7 @@ def _position(given: Any, params: list[dict[str, Any]], found: int | None, name:
     if given is None or (isinstance(given, str) and given == "auto"):
         return None if given is None else found
     if isinstance(given, Mapping):
-        matching = [position for position, own in enumerate(params) if own == given]
+        matching = [position for position, own in enumerate(params) if _equal(own, given)]
         if not matching:
             raise ValueError(f"{name} must be the parameters of a candidate; none has {listed(dict(given))}.")
         return matching[0]
