@@ -464,6 +464,12 @@ def test_labels_are_handled_as_in_scikit_learn(labels):
     assert display.decision_lines_["half"].get_xdata()[0] == 0.5
 
 
+def test_rows_of_one_probability_are_flagged_together():
+    display = DecisionTradeoffDisplay.from_predictions([0, 1, 0, 1], [0.5, 0.5, 0.2, 0.5])
+    assert display.thresholds.tolist() == [0.2, 0.5]
+    assert display.precision.tolist() == [0.5, pytest.approx(2 / 3)]
+
+
 def test_one_of_several_classes_is_flagged_against_the_rest(many_classes):
     X, y, net = many_classes
     display = DecisionTradeoffDisplay.from_estimator(net, X, y, pos_label=1)
@@ -608,7 +614,7 @@ def test_strategies_take_axes_for_each_score_and_names(search):
     assert list(display.axes_) == list(axes)
     assert display.names[3] == "{'sampling': 'over'}"
     shared = StrategyComparisonDisplay.from_cv_results(search, ax=plt.subplots()[1], names=list("abcd"))
-    assert len(shared.axes_) == len(shared.figure_.axes) == 2
+    assert len(shared.axes_) == len(shared.means_) == 2
 
 
 def test_a_fold_that_failed_is_left_out():
@@ -690,6 +696,6 @@ def test_held_out_rows_count_as_where_the_model_will_work(rows):
     assert row["precision"] == pytest.approx(np.average((y == "fraud")[called], weights=weights[called]))
 
 
-def test_a_long_name_is_cut():
-    assert canvas.shortened("a" * 30, 10) == "a" * 9 + "…"
+def test_a_long_name_loses_its_middle():
+    assert canvas.shortened("class_weight=3", 10) == "class…ht=3"
     assert canvas.shortened("short", 10) == "short"

@@ -13,7 +13,8 @@ from imbalanced_torch._parameters.values import did_you_mean, equal_values, list
 #: What a plain net has none of, and the decisions that leave its threshold alone.
 _REMEDIES = ("class_weight", "sampling", "criterion", "schedule")
 _UNMOVED = (None, "trained", "argmax")
-_LONGEST = 34
+_LONGEST = 36
+_LONGEST_IN_LEGEND = 24
 #: In points, of the marks of one fold and of the mean.
 _FOLD, _MEAN = 3.0, 6.0
 
@@ -102,7 +103,8 @@ class StrategyComparisonDisplay:
             The candidate that a second line stands at. "auto" is the plain one with `decision="balanced"`, else the
             first plain one with another decision.
         ax : matplotlib Axes or array of these, default=None
-            Where to draw: axes for each score, or some whose room they share. None makes a new figure.
+            Where to draw: axes for each score, or some whose room they share, without a legend then. None makes a new
+            figure.
         **kwargs : dict
             Style of the means, for matplotlib's `Line2D`.
 
@@ -141,7 +143,8 @@ class StrategyComparisonDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of these, default=None
-            Where to draw: axes for each score, or some whose room they share. None makes a new figure.
+            Where to draw: axes for each score, or some whose room they share, without a legend then. None makes a new
+            figure.
         names : list of str, default=None
             Of the strategies; None is those of the display.
         **kwargs : dict
@@ -165,7 +168,7 @@ class StrategyComparisonDisplay:
             axes.tick_params(labelleft=False)
         shown = [canvas.shortened(name, _LONGEST) for name in names]
         self.ax_.set_yticks(range(len(names)), shown, fontsize="small" if len(names) > 12 else "medium")
-        self._legend()
+        self._legend(of_figure=ax is None, shared=not isinstance(ax, list | tuple | np.ndarray))
         return self
 
     def _axes(self, ax: Any, n_names: int) -> np.ndarray:
@@ -183,10 +186,10 @@ class StrategyComparisonDisplay:
         spec, figure = ax.get_subplotspec(), ax.figure
         if spec is None:
             raise ValueError(f"ax must come from subplots to be shared by {n_scores} scores; pass one for each.")
-        columns = spec.subgridspec(1, n_scores)
+        cells = spec.subgridspec(1, n_scores)
         ax.remove()
-        first = figure.add_subplot(columns[0])
-        others = [figure.add_subplot(columns[i], sharey=first) for i in range(1, n_scores)]
+        first = figure.add_subplot(cells[0])
+        others = [figure.add_subplot(cells[i], sharey=first) for i in range(1, n_scores)]
         return np.array([first, *others], dtype=object)
 
     def _draw(self, axes: Any, score: str, values: np.ndarray, kwargs: dict[str, Any]) -> None:
@@ -202,9 +205,9 @@ class StrategyComparisonDisplay:
             **{"linestyle": "none", "marker": "|", "markersize": _FOLD * 2, "color": canvas.GREY, "zorder": 2},
             label="each fold",
         )
-        label = "mean and standard deviation over folds"
+        label = "mean, standard deviation"
         if self.reference is not None:
-            label = "mean and standard deviation of the difference"
+            label = "mean difference, standard deviation"
         style = {"color": canvas.BLUE, "marker": "o", "markersize": _MEAN, "linestyle": "none", "label": label}
         self.folds_ += folds
         axes.hlines(places, means - spread, means + spread, color=canvas.BLUE, linewidth=2, alpha=0.6, zorder=3)
@@ -214,7 +217,7 @@ class StrategyComparisonDisplay:
             (self.moved, self.moved_lines_, canvas.VERMILION, "--", "threshold moved"),
         ):
             if which is not None:
-                label = f"{text}: {canvas.shortened(self.names[which], _LONGEST)}"
+                label = f"{text}: {canvas.shortened(self.names[which], _LONGEST_IN_LEGEND)}"
                 style = {"color": color, "linestyle": dashes, "linewidth": 1, "zorder": 1, "label": label}
                 lines.append(axes.axvline(means[which], **style))
         axes.set_title(score.replace("_", " "), fontsize="medium")
@@ -228,14 +231,13 @@ class StrategyComparisonDisplay:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
 
-    def _legend(self) -> None:
-        handles = [*self.folds_[:1], *self.means_[:1], *self.reference_lines_[:1], *self.moved_lines_[:1]]
-        place = {"frameon": False, "fontsize": "small"}
-        owned = len(self.figure_.axes) == len(self.axes_)
-        if owned and self.figure_.get_layout_engine() is not None:
-            self.figure_.legend(handles=handles, loc="outside lower center", ncols=2, **place)
-        else:
-            canvas.legend_below(self.ax_, handles, columns=2)
+    def _legend(self, of_figure: bool, shared: bool) -> None:
+        lines = [*self.reference_lines_[:1], *self.moved_lines_[:1]]
+        if of_figure:
+            place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+            self.figure_.legend(handles=[*self.folds_[:1], *self.means_[:1], *lines], fontsize="small", **place)
+        elif lines and (len(self.axes_) == 1 or not shared):  # the room around belongs to others
+            self.axes_[-1].legend(handles=lines, loc="best", fontsize="x-small").set_in_layout(False)
 
 
 def _scores(cv_results: Mapping[str, Any], wanted: list[str] | None) -> dict[str, np.ndarray]:
