@@ -118,6 +118,12 @@ class Columns:
         blank = frozenset(place for place, content in enumerate(contents) if content == "nothing")
         return cls(names, tuple(_KINDS[content] for content in contents), tuple(levels), blank)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "blank": sorted(self.blank)}  # skops empties frozensets before its version 0.16
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "blank": frozenset(state.get("blank", ()))})
+
     @property
     def n_levels(self) -> np.ndarray:
         """Number of levels of each category, 0 for other columns: ints of shape (d,)."""

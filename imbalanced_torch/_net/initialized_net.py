@@ -40,6 +40,7 @@ class InitializedNet(SavedAsOneUnit):
         start_prior: np.ndarray | None = None,
         inferred: Mapping[str, int] | None = None,
         made_from: Mapping[str, Any] | None = None,
+        weights: Mapping[str, torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -51,6 +52,7 @@ class InitializedNet(SavedAsOneUnit):
         self.start_prior = start_prior
         self.inferred = inferred
         self.made_from = made_from
+        self.weights = weights
         #: Submodules in evaluation mode, and frozen parameters, while the last layer is trained alone.
         self.eval_submodules_: list[torch.nn.Module] = []
         self.frozen_parameters_: list[torch.nn.Parameter] = []
@@ -128,7 +130,10 @@ class InitializedNet(SavedAsOneUnit):
             self.module_.to(self.dtype)
         # Lazy layers get their parameters here.
         self._try_example(may_be_mended=bool(self.listeners("on_train_begin", users=True)))
-        if self.start_prior is not None:
+        if self.weights is not None:
+            self.module_.load_state_dict(self.weights)
+            self.weights = None
+        elif self.start_prior is not None:
             set_start(self.module_, self.criterion, self.start_prior)
         return self
 

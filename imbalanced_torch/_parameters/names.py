@@ -17,7 +17,7 @@ _OURS = {
     *("self", "args", "kwargs", "module", "criterion", "optimizer", "lr", "max_epochs", "batch_size", "dataset"),
     *("train_split", "callbacks", "predict_nonlinearity", "warm_start", "verbose", "device"),
     *("classes", "positive", "dtype", "seed", "example", "start_prior", "inferred"),
-    "made_from",
+    *("made_from", "weights"),
 }
 #: Hyperparameters that may be objects with parameters, and which object has what a word may have wanted.
 _OBJECTS = {
@@ -25,6 +25,7 @@ _OBJECTS = {
     "class_weight": "EffectiveNumber(beta=...)",
     "schedule": "DeferredSchedule(start=...) or HeadRetraining(start=...)",
     "decision": "RecallFloor(at_least=...) or PrecisionFloor(at_least=...)",
+    "checkpoint": "TrainingCheckpoint(path, every=...)",
 }
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 
 from imbalanced_torch._version import __version__
 
 #: Where a pickle holds the version that wrote it.
-_KEY = "_imbalanced_torch_version"
+VERSION_KEY = "_imbalanced_torch_version"
 
 
 class Versioned:
@@ -24,11 +25,11 @@ class Versioned:
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
-        return {**(state or {}), _KEY: __version__}
+        return without_torch({**(state or {}), VERSION_KEY: __version__})
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        attributes = {**_defaults(type(self)), **state}
-        written_by = attributes.pop(_KEY, "unknown")
+        attributes = {**defaults_of(type(self)), **with_torch(dict(state))}
+        written_by = attributes.pop(VERSION_KEY, "unknown")
         super().__setstate__(attributes)  # type: ignore[misc]
         if written_by != __version__:
             vars(self)["_written_by"] = written_by
@@ -44,7 +45,55 @@ class Versioned:
         )
 
 
-def _defaults(cls: type) -> dict[str, Any]:
+#: Dtypes of tensors that numpy has too.
+_OF_NUMPY = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int64, torch.bool)
+
+
+class OfTorch:
+    """A dtype, a device or a tensor of torch's, in a form that skops too takes apart and puts together."""
+
+    def __init__(self, kind: str, content: Any) -> None:
+        self.kind = kind
+        self.content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.content)
+
+    def value(self) -> Any:
+        """Return what torch has."""
+        if self.kind == "tensor":
+            return torch.from_numpy(self.content)
+        return torch.device(self.content) if self.kind == "device" else getattr(torch, self.content)
+
+
+def without_torch(value: Any) -> Any:
+    """Return a value in whose dicts, lists and tuples nothing of torch's is left but modules and odd tensors."""
+    if isinstance(value, torch.dtype):
+        return OfTorch("dtype", str(value).removeprefix("torch."))
+    if isinstance(value, torch.device):
+        return OfTorch("device", str(value))
+    if type(value) is torch.Tensor and value.dtype in _OF_NUMPY and value.layout == torch.strided:
+        return value if value.requires_grad or not value.is_cpu else OfTorch("tensor", value.numpy())
+    return _in_parts(without_torch, value)
+
+
+def with_torch(value: Any) -> Any:
+    """Return what `without_torch` was given."""
+    return value.value() if isinstance(value, OfTorch) else _in_parts(with_torch, value)
+
+
+def _in_parts(change: Callable[[Any], Any], value: Any) -> Any:
+    """Return the same object unless a part of it changes, so that what is shared stays shared."""
+    if type(value) is dict:
+        parts: Any = {key: change(part) for key, part in value.items()}
+        return parts if any(parts[key] is not value[key] for key in value) else value
+    if type(value) in (list, tuple):
+        parts = type(value)(map(change, value))
+        return parts if any(one is not other for one, other in zip(parts, value, strict=True)) else value
+    return value
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
     """Return the parameters that have a default, in the class and in those it is derived from."""
     found: dict[str, Any] = {}
     for base in cls.__mro__:

@@ -62,7 +62,7 @@ class SavesParams(Versioned):
         the same shares (`classes_`, `class_prior_`), for it is these that probabilities are corrected to.
         `class_weight_`, `sampled_prior_` and `effective_prior_` come with the weights; `n_iter_` and `best_epoch_` come
         with the history. What is known of held-out rows is dropped with the old weights, as the new ones may have seen
-        these. On any error the estimator is as it was. To carry over a whole estimator, pickle it; to load weights into
+        these. On any error the estimator is as it was. To carry over a whole estimator, `save` it; to load weights into
         another one without these checks, use `net_.load_params`.
 
         Parameters

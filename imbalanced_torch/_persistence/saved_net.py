@@ -16,6 +16,9 @@ from imbalanced_torch._remedies.class_priors import ClassPriors
 class SavedAsOneUnit(Versioned, NeuralNet):
     """A skorch net whose files are written as one unit, and read as one or not at all."""
 
+    #: What skorch pickles apart, by how the names begin: all that holds tensors, which then are mapped to the CPU where
+    #: their device is missing, and are shared as before.
+    cuda_dependent_attributes_ = ["module", "criterion", "prediction_", "inferred", "dtype", "lr"]
     #: What the net learned from last, the epoch whose weights it has if that is not the last one, and the files that it
     #: was loaded from.
     priors_: ClassPriors | None = None
