@@ -47,7 +47,7 @@ ARROWS = {
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
 PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch"}
-OPTIONAL = {"matplotlib", "pandas", "skops"}
+OPTIONAL = {"matplotlib", "onnx", "onnxscript", "pandas", "skops"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 
