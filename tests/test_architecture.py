@@ -46,7 +46,7 @@ ARROWS = {
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
-PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch"}
+PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch", "tqdm"}
 OPTIONAL = {"matplotlib", "onnx", "onnxscript", "pandas", "skops"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
