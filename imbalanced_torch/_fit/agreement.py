@@ -14,8 +14,9 @@ from imbalanced_torch._parameters.checks import user_sampler_parameter
 from imbalanced_torch._persistence.fingerprint import fingerprint
 from imbalanced_torch._version import __version__
 
-#: Parameters that may differ: seeds are the first process's, and one process alone may print and watch.
-_MAY_DIFFER = ("random_state", "verbose", "callbacks", "device")
+#: Parameters that may differ: seeds are the first process's, one process alone may print and watch, and rows that are
+#: set aside are each process's own.
+_MAY_DIFFER = ("random_state", "verbose", "callbacks", "device", "train_split")
 #: Characters of a parameter that a message shows.
 _SHOWN = 60
 
