@@ -11,7 +11,7 @@ from pathlib import Path
 GROUP, TEST = 60, 120
 
 
-class Failed(Exception):
+class RaisedError(Exception):
     """A function raised in a process: the name of the type, what it says, and where it was raised."""
 
     def __init__(self, kind, text, where):
@@ -38,7 +38,7 @@ class Processes:
             self.processes.append(process)
 
     def outcomes(self, function, *arguments):
-        """Return what function(rank, *arguments) gives in each process: a value, or a Failed; None where it died."""
+        """Return what function(rank, *arguments) gives in each process: a value, or a RaisedError; None if it died."""
         for end in self.ends:
             end.send((function, arguments))
         return [self._outcome(end) for end in self.ends]
@@ -55,7 +55,7 @@ class Processes:
         """Return the values of all processes; raise what one raised."""
         found = self.outcomes(function, *arguments)
         for outcome in found:
-            if isinstance(outcome, Failed):
+            if isinstance(outcome, RaisedError):
                 raise outcome
         return found
 
@@ -85,6 +85,6 @@ def _serve(pipe, rank, size, store, timeout):
                 warnings.simplefilter("error")
                 outcome = function(rank, *arguments)
         except BaseException as error:
-            outcome = Failed(type(error).__name__, str(error), traceback.format_exc())
+            outcome = RaisedError(type(error).__name__, str(error), traceback.format_exc())
         pipe.send(outcome)
     distributed.destroy_process_group()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from processes import Failed, Processes
+from processes import Processes, RaisedError
 from scipy.stats import chi2
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
@@ -659,7 +659,7 @@ def test_a_process_that_dies_or_does_not_come_ends_the_others_within_the_timeout
     processes = Processes(timeout=8)
     began = time.monotonic()
     failed = processes.outcomes(_only_the_first_fits)[0]
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, RaisedError)
     processes.close()
     processes = Processes(timeout=60)
     failed, dead = processes.outcomes(_die_in_the_second_epoch)
