@@ -19,7 +19,7 @@ author = copyright = "The imbalanced-torch developers"
 version = release = imbalanced_torch.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_copybutton"]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_static", "_templates"]
 templates_path = ["_templates"]
 
 # furo: plain HTML and CSS, light and dark, reads well on a phone, and pip's own documentation is built with it.
@@ -27,6 +27,8 @@ html_theme = "furo"
 html_title = "imbalanced-torch"
 html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 copybutton_exclude = ".linenos, .gp, .go"  # prompts and output stay behind
 
 #: Sections of the navigation, and the pages in each, those that exist.
@@ -42,12 +44,20 @@ PAGES = {
     "Project": ["changelog", "contributing", "release"],
 }
 MORE = "More"
+#: Where the title of a page is too long for the navigation.
+SHORT = {
+    "probabilities": "Probabilities",
+    "goals": "Goals and guarantees",
+    "losses": "Losses and schedules",
+    "extending": "Your own strategies and losses",
+    "strength": "Beside trees and other nets",
+    "benchmark": "Strategies on public sets",
+}
 
 # Markdown: headings are targets, [text](page.md#heading) is a link.
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-# What Pygments does not know of is a warning; `py` is Python that is shown and not run.
-suppress_warnings = ["toc.empty_glob"]
+smartquotes = False  # "balanced" is to be copied
 
 # API: numpydoc's sections say what parameters are, so no types from annotations; each member has its own entry.
 autosummary_generate = True
@@ -76,11 +86,15 @@ def navigation(pages: list[str]) -> dict[str, list[str]]:
     return {title: names for title, names in {**sections, **rest}.items() if names}
 
 
+def _entry(page: str) -> str:
+    return f"{SHORT[page]} <{page}>" if page in SHORT else page
+
+
 def toctrees() -> str:
     """Return the navigation of all pages, for the end of index.md."""
     pages = [page.stem for page in HERE.glob("*.md")]
     return "".join(
-        "\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *names, "```", ""])
+        "\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *map(_entry, names), "```", ""])
         for title, names in navigation(pages).items()
     )
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.utils.class_weight import compute_class_weight
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from tolerances import assert_close_to_rounding
 from torch import nn
 
@@ -38,7 +38,9 @@ def fitted(module=MLP, **kwargs):
     [
         pytest.param([1, COUNTS[0] / COUNTS[1]], "balanced", id="pos_weight = n_neg / n_pos"),
         pytest.param([1, 20], {1: 20}, id="scale_pos_weight"),
-        pytest.param(compute_class_weight("balanced", classes=np.array([0, 1]), y=y), "balanced", id="scikit-learn's balanced"),
+        pytest.param(
+            compute_class_weight("balanced", classes=np.array([0, 1]), y=y), "balanced", id="scikit-learn's balanced"
+        ),
         pytest.param(TOTAL / 2 / COUNTS, "balanced", id="the guide of Keras"),
         pytest.param(1 / COUNTS, "balanced", id="CrossEntropyLoss(weight=1 / counts)"),
         pytest.param([0.55, 5.0], {0: 0.55, 1: 5.0}, id="class_weight of Keras"),
