@@ -1,6 +1,11 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
 from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._displays.calibration_comparison import CalibrationComparisonDisplay
+from imbalanced_torch._displays.class_balance import ClassBalanceDisplay
+from imbalanced_torch._displays.decision_tradeoff import DecisionTradeoffDisplay
+from imbalanced_torch._displays.strategy_comparison import StrategyComparisonDisplay
+from imbalanced_torch._displays.training_curve import TrainingCurveDisplay
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
 from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
@@ -8,6 +13,7 @@ from imbalanced_torch._losses.row_loss import RowLoss
 from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._persistence.training_checkpoint import TrainingCheckpoint
 from imbalanced_torch._prediction.goals import PrecisionFloor, RecallFloor, UncertainDecisionWarning
 from imbalanced_torch._prediction.prediction import UncorrectedDecisionWarning
 from imbalanced_torch._prediction.prior import estimate_prior
@@ -30,9 +36,12 @@ from imbalanced_torch._version import __version__ as __version__
 __all__ = [
     "AsymmetricLoss",
     "BalancedBatches",
+    "CalibrationComparisonDisplay",
+    "ClassBalanceDisplay",
     "ClassPriors",
     "CombinedRemedyWarning",
     "Cycle",
+    "DecisionTradeoffDisplay",
     "DeferredSchedule",
     "Draws",
     "EffectiveNumber",
@@ -55,7 +64,10 @@ __all__ = [
     "RowsByClass",
     "SamplingStrategy",
     "Schedule",
+    "StrategyComparisonDisplay",
     "TemperedSampling",
+    "TrainingCheckpoint",
+    "TrainingCurveDisplay",
     "TunedOffsetClassifierCV",
     "UncertainDecisionWarning",
     "UncorrectedDecisionWarning",

@@ -24,7 +24,11 @@ def blocks(page):
 
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text)], ids=str)
-@pytest.mark.filterwarnings("ignore::imbalanced_torch.UncorrectedDecisionWarning")
+@pytest.mark.filterwarnings(
+    "ignore::imbalanced_torch.UncorrectedDecisionWarning",
+    "ignore::PendingDeprecationWarning",  # of matplotlib, where shap makes its colours
+    "ignore:__array_wrap__ must accept:DeprecationWarning",  # of numpy, where shap takes tensors
+)
 def test_the_code_of_a_page_runs_from_top_to_bottom(page):
     namespace = {}
     for block in blocks(PAGES[page]):

@@ -46,6 +46,9 @@ NAMES: dict[str, str] = {
     "dropout": "Use module__dropout.",
     "dropout_rate": "Use module__dropout.",
     # the training
+    "ckpt_path": "Use checkpoint, the path of a file.",
+    "resume_from_checkpoint": "Use checkpoint, the path of a file.",
+    "snapshot_file": "Use checkpoint, the path of a file.",
     "epochs": _EPOCHS,
     "n_epochs": _EPOCHS,
     "num_epochs": _EPOCHS,
@@ -70,7 +73,6 @@ NAMES: dict[str, str] = {
     "eval_metric": "Use callbacks=[skorch.callbacks.EpochScoring(...)] to see a score; early_stopping=True stops on "
     "the held-out log loss.",
     "metrics": "Use callbacks=[skorch.callbacks.EpochScoring(...)].",
-    "scoring": "Use callbacks=[skorch.callbacks.EpochScoring(...)].",
     "eval_set": "Use train_split=skorch.helper.predefined_split(...) with a Dataset of the rows to validate on.",
     "validation_data": "Use train_split=skorch.helper.predefined_split(...) with a Dataset of the rows to validate on.",
     "validation_split": "Use validation_fraction, with early_stopping=True.",
