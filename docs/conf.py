@@ -36,7 +36,7 @@ PAGES = {
     "Start": ["install", "first_steps", "which_one", "coming_from", "pitfalls"],
     "Guide": [
         *("strategies", "probabilities", "goals", "default_net", "own_modules", "losses", "extending"),
-        *("comparing", "displays", "explaining", "command_line"),
+        *("watching", "comparing", "displays", "explaining", "command_line"),
     ],
     "At work": ["shipping", "onnx", "speed", "large_fits"],
     "Evidence": ["examples", "strength", "benchmark"],
@@ -48,6 +48,7 @@ MORE = "More"
 SHORT = {
     "probabilities": "Probabilities",
     "goals": "Goals and guarantees",
+    "watching": "Watching a fit",
     "losses": "Losses and schedules",
     "extending": "Your own strategies and losses",
     "strength": "Beside trees and other nets",
