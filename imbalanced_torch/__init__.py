@@ -1,6 +1,11 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
 from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._displays.calibration_comparison import CalibrationComparisonDisplay
+from imbalanced_torch._displays.class_balance import ClassBalanceDisplay
+from imbalanced_torch._displays.decision_tradeoff import DecisionTradeoffDisplay
+from imbalanced_torch._displays.strategy_comparison import StrategyComparisonDisplay
+from imbalanced_torch._displays.training_curve import TrainingCurveDisplay
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._losses.focal_losses import AsymmetricLoss, FocalLoss
 from imbalanced_torch._losses.margin_losses import LDAMLoss, LogitAdjustedLoss, VSLoss
@@ -30,9 +35,12 @@ from imbalanced_torch._version import __version__ as __version__
 __all__ = [
     "AsymmetricLoss",
     "BalancedBatches",
+    "CalibrationComparisonDisplay",
+    "ClassBalanceDisplay",
     "ClassPriors",
     "CombinedRemedyWarning",
     "Cycle",
+    "DecisionTradeoffDisplay",
     "DeferredSchedule",
     "Draws",
     "EffectiveNumber",
@@ -55,7 +63,9 @@ __all__ = [
     "RowsByClass",
     "SamplingStrategy",
     "Schedule",
+    "StrategyComparisonDisplay",
     "TemperedSampling",
+    "TrainingCurveDisplay",
     "TunedOffsetClassifierCV",
     "UncertainDecisionWarning",
     "UncorrectedDecisionWarning",

@@ -28,6 +28,7 @@ from imbalanced_torch._prediction.held_out import HeldOutRows
 from imbalanced_torch._prediction.prediction import (
     Prediction,
     check_held_out,
+    evidence_of,
     rarest_of,
     raw_scores,
     remembered,
@@ -37,12 +38,13 @@ from imbalanced_torch._prediction.prediction import (
     warn_uncorrected,
 )
 from imbalanced_torch._prediction.prediction_sets import prediction_sets
+from imbalanced_torch._repr import HTMLRepr
 
 #: Parameters that act on what a trained net predicts.
 _AT_PREDICTION = ("prior_correction", "decision")
 
 
-class FittedClassifier(Exports, SavesParams, ClassifierMixin):
+class FittedClassifier(Exports, SavesParams, ClassifierMixin, HTMLRepr):
     """A classifier around a net that it has trained: labels outside, codes inside."""
 
     module: Any
@@ -291,6 +293,34 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin):
             return None
         prediction = self._prediction()
         return prediction.proba(held_out.tensor.to(prediction.criterion.class_weight.device)).cpu().numpy()
+
+    @torch.no_grad()
+    def held_out_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels, probabilities and weights of the rows that goals and `decision_report` are settled on.
+
+        These are the rows that were held out of training: of the default net all of them, each by the member that has
+        not seen it; of one net those that `early_stopping` or `train_split` set aside.
+
+        Returns
+        -------
+        y : array of shape (n,)
+            Labels.
+        proba : array of shape (n, K)
+            `predict_proba` of the rows, at the prior that it is at.
+        weights : array of shape (n,)
+            What the rows count, of mean 1: their `sample_weight`, and as in the place where the model will work where
+            `prior_correction` names its prior.
+
+        Raises
+        ------
+        ValueError
+            If no rows were held out.
+        """
+        check_is_fitted(self)
+        held_out, prediction = check_held_out(self._held_out, "held_out_predictions"), self._prediction()
+        proba = prediction.proba(held_out.tensor.to(prediction.criterion.class_weight.device)).cpu().numpy()
+        weights = evidence_of(held_out, prediction, self.classes_).weights
+        return self.classes_[held_out.codes], proba, weights
 
     @torch.no_grad()
     def decision_report(self, decisions: Any = None, *, confidence: float = 0.95) -> list[dict[str, Any]]:

@@ -23,20 +23,24 @@ ARROWS = {
     "_ensemble": {"_parameters", "_data", "_losses"},
     "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"},
     "_fast": {"_data", "_losses", "_ensemble", "_net"},
+    "_displays": {"_parameters", "_data", "_prediction", "_remedies"},
+    "_repr": {"_parameters", "_prediction"},
     "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
     "_show_versions": {"_version"},
     "_export": {
         *("_version", "_parameters", "_data", "_losses", "_remedies", "_prediction"),
         *("_persistence", "_ensemble", "_net"),
     },
-    "_fitted_classifier": {"_parameters", "_data", "_ensemble", "_export", "_net", "_persistence", "_prediction"},
+    "_fitted_classifier": {
+        *("_parameters", "_data", "_ensemble", "_export", "_net", "_persistence", "_prediction", "_repr"),
+    },
     "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_ensemble", "_net", "_fitted_classifier"},
 }
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
 PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch"}
-OPTIONAL = {"pandas", "skops"}
+OPTIONAL = {"matplotlib", "pandas", "skops"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import skorch.utils
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_method_params, _num_samples
+from sklearn.utils.validation import _check_method_params, _check_pos_label_consistency, _num_samples
 from skorch import NeuralNet
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
@@ -89,3 +91,25 @@ def test_scikit_learns_scorers_have_their_parts():
     assert callable(scorer._score_func)
     assert scorer._kwargs is not None
     assert scorer._response_method == "predict"
+
+
+def test_scikit_learn_knows_which_of_two_labels_is_positive():
+    assert _check_pos_label_consistency(None, np.array([-1, 1])) == 1
+    assert _check_pos_label_consistency("a", np.array(["a", "b"])) == "a"
+    with pytest.raises(ValueError, match="pos_label is not specified"):
+        _check_pos_label_consistency(None, np.array(["a", "b"]))
+
+
+def test_scikit_learns_html_has_the_parts_that_the_stages_are_put_into():
+    estimator = LogisticRegression()
+    assert "LogisticRegression" in estimator._repr_html_inner()
+    assert estimator._repr_mimebundle_().keys() == {"text/plain", "text/html"}
+    assert estimator._doc_link_module == "sklearn"
+    assert estimator._get_doc_link() == estimator._doc_link_template.format(
+        estimator_module="sklearn.linear_model", estimator_name="LogisticRegression"
+    )
+    if hasattr(BaseEstimator, "_get_params_html"):  # from 1.7 on
+        params = estimator._get_params_html()
+        assert params._repr_html_inner() == params._html_repr()
+        params._html_repr = lambda: "of one's own"
+        assert params._repr_html_inner() == "of one's own"
