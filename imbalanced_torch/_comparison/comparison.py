@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RepeatedStratifiedKFold, StratifiedKFold, check_cv
@@ -67,8 +68,8 @@ class StrategyComparison:
     Notes
     -----
     Folds share training rows, so that the p-values and intervals are those of the corrected resampled t-test (Nadeau
-    and Bengio, Machine Learning 52, 2003). The p-values of a score hold for all of its strategies together (Holm 1979);
-    the intervals are for each by itself. A difference of p < .05 counts as beyond noise.
+    and Bengio, Machine Learning 52, 2003). The p-values of a score hold for all remedies together (Holm 1979); those of
+    plain nets, and all intervals, are for each by itself. A difference of p < .05 counts as beyond noise.
     """
 
     best_estimator_: Any
@@ -103,8 +104,9 @@ class StrategyComparison:
     @cached_property
     def tests(self) -> list[PairedTests]:
         """The differences from the references, score by score."""
+        remedies = np.array([not strategy.is_plain for strategy in self.strategies])
         pairs = zip(self.scores, self.by_fold, strict=True)
-        return [paired_tests(own, self._reference(score), self.test_share) for score, own in pairs]
+        return [paired_tests(own, self._reference(score), self.test_share, remedies) for score, own in pairs]
 
     def _reference(self, score: Score) -> int:
         return finding.reference_of(score, self.strategies)
@@ -256,6 +258,24 @@ def compare_strategies(
     >>> found.code  # doctest: +SKIP
     "ImbalancedNetClassifier(decision='balanced', random_state=0)"
     """
+    return run_comparison(
+        X, y, estimator, strategies=strategies, scoring=scoring, cv=cv, n_jobs=n_jobs, random_state=random_state
+    )
+
+
+def run_comparison(
+    X: Any,
+    y: Any,
+    estimator: Any = None,
+    *,
+    strategies: Any = None,
+    scoring: Any = None,
+    cv: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    after_fit: Callable[[int, int], None] | None = None,
+) -> StrategyComparison:
+    """As `compare_strategies`, and tell after each fit in this process how many are done, and of how many."""
     model = ImbalancedNetClassifier() if estimator is None else clone(estimator)
     net, prefix = net_of(model)
     y = check_y(net, y, X)
@@ -276,10 +296,14 @@ def compare_strategies(
     def best(cv_results: Mapping[str, Any]) -> int:
         return comparison(cv_results).position
 
+    scorers: dict[str, Any] = {score.name: score.scorer for score in scores}
+    if after_fit is not None and joblib.effective_n_jobs(n_jobs) == 1:
+        first = scores[0].name
+        scorers[first] = _Counted(scorers[first], after_fit, len(compared) * len(splits))
     search = GridSearchCV(
         model,
         [{name: [value] for name, value in strategy.candidate.items()} for strategy in compared],
-        scoring={score.name: score.scorer for score in scores},
+        scoring=scorers,
         cv=splits,
         n_jobs=n_jobs,
         refit=best,
@@ -288,6 +312,22 @@ def compare_strategies(
     result = comparison(search.cv_results_)
     result.best_estimator_ = search.best_estimator_
     return result
+
+
+class _Counted:
+    """A scorer that tells how often it has been called."""
+
+    def __init__(self, scorer: Any, tell: Callable[[int, int], None], total: int) -> None:
+        self.scorer = scorer
+        self.tell = tell
+        self.total = total
+        self.done = 0
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        score = float(self.scorer(estimator, X, y))
+        self.done += 1
+        self.tell(self.done, self.total)
+        return score
 
 
 def _drawn(random_state: Any) -> int:

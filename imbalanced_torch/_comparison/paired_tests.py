@@ -15,7 +15,7 @@ LEVEL = 0.05
 class PairedTests:
     """Differences of strategies from a reference over the same folds, arrays of shape (n_strategies,).
 
-    The reference has NaN. `p_value` is Holm's, over the strategies.
+    The reference has NaN. `p_value` is Holm's over the strategies of the family, and others' by itself.
     """
 
     difference: np.ndarray
@@ -34,12 +34,15 @@ class PairedTests:
         return (self.p_value < LEVEL) & (self.difference < 0)
 
 
-def paired_tests(scores: np.ndarray, reference: int, test_share: float) -> PairedTests:
-    """Test scores of shape (n_strategies, n_folds) against those of a strategy; `test_share` is n_test / n_train."""
+def paired_tests(scores: np.ndarray, reference: int, test_share: float, family: np.ndarray) -> PairedTests:
+    """Test scores of shape (n_strategies, n_folds) against those of a strategy; `test_share` is n_test / n_train.
+
+    `family` says of which strategies the best is looked for, shape (n_strategies,).
+    """
     found = np.array([corrected_t_test(own - scores[reference], test_share) for own in scores])
     found[reference] = np.nan
     difference, low, high, p = found.T
-    return PairedTests(difference, low, high, holm(p))
+    return PairedTests(difference, low, high, np.where(family, holm(np.where(family, p, np.nan)), p))
 
 
 def corrected_t_test(differences: np.ndarray, test_share: float) -> tuple[float, float, float, float]:
