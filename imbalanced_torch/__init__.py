@@ -14,6 +14,7 @@ from imbalanced_torch._losses.row_loss import RowLoss
 from imbalanced_torch._losses.smoothing_loss import LabelSmoothingLoss
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._persistence.training_checkpoint import TrainingCheckpoint
 from imbalanced_torch._prediction.goals import PrecisionFloor, RecallFloor, UncertainDecisionWarning
 from imbalanced_torch._prediction.prediction import UncorrectedDecisionWarning
 from imbalanced_torch._prediction.prior import estimate_prior
@@ -67,6 +68,7 @@ __all__ = [
     "StrategyComparison",
     "StrategyComparisonDisplay",
     "TemperedSampling",
+    "TrainingCheckpoint",
     "TrainingCurveDisplay",
     "TunedOffsetClassifierCV",
     "UncertainDecisionWarning",

@@ -8,28 +8,22 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from imbalanced_torch._data.checks import check_classes
 from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
 from imbalanced_torch._ensemble.members import Members
-from imbalanced_torch._fitted_classifier import FittedClassifier
-from imbalanced_torch._net.assembly import (
-    HOLDOUT,
-    SAMPLING,
-    TRAINING,
-    Settings,
-    build_net,
-    choose_settings,
-    continue_net,
+from imbalanced_torch._fit.nets import build_net, continue_net
+from imbalanced_torch._fit.seeds import HOLDOUT, SAMPLING, TRAINING, choose_seed, draws_globally, random_stream
+from imbalanced_torch._fit.settings import Settings, choose_settings
+from imbalanced_torch._fit.training_parts import (
+    check_same_rows,
     deal_folds,
-    draws_globally,
     held_out_rows,
     make_members,
     make_plan,
     make_stopping,
-    random_stream,
 )
+from imbalanced_torch._fitted_classifier import FittedClassifier
 from imbalanced_torch._net.global_state import reseed, sub_seed, worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
 from imbalanced_torch._parameters.checks import check_parameters
@@ -132,6 +126,10 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         callable of (dataset, labels).
     callbacks : list of skorch callbacks, default=None
         Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
+    checkpoint : None, path or TrainingCheckpoint, default=None
+        The file in which a fit saves where it stands after each epoch, or after so many. A fit that was cut short and
+        is started again with the same parameters and data goes on from there, and ends bit by bit as one that was not.
+        The file stays: one more fit ends at once, with the same result. Other data, parameters or versions raise.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one for `max_epochs` more.
     dtype : "auto", None, torch or numpy dtype, default="auto"
@@ -244,6 +242,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         tol: float = 1e-4,
         train_split: Callable[..., Any] | None = None,
         callbacks: Any = None,
+        checkpoint: Any = None,
         warm_start: bool = False,
         dtype: Any = "auto",
         device: Any = "cpu",
@@ -269,6 +268,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.tol = tol
         self.train_split = train_split
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
@@ -303,6 +303,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         ------
         ValueError, TypeError
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
+        OSError
+            If the `checkpoint` can't be written; the last one stays, and the classifier is as it was.
 
         Warns
         -----
@@ -384,12 +386,13 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         """Train a new net, or a copy of one that goes on, and assign what was learned once all has gone well."""
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
+        seed, checkpoint = choose_seed(self, X, net, single_epoch=single_epoch)
         n_before = 0 if net is None else len(net.history)
 
         # 2. Data: checked, labels become codes, and some rows are held out; nothing below sees those.
         split_seed = sub_seed(seed, HOLDOUT)
         data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
+        check_same_rows(checkpoint, data)
 
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
         settings = choose_settings(self, data, seed, net)
@@ -426,6 +429,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
             seed=stream,
             early_stopping=stopping,
             members=members,
+            checkpoint=checkpoint,
         )
 
         # 7. Fitted attributes: nothing above has written to self, so that a fit that fails leaves it as it was.

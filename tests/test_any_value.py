@@ -25,6 +25,7 @@ from imbalanced_torch import (
     ImbalancedNetClassifier,
     OverSampling,
     TemperedSampling,
+    TrainingCheckpoint,
     UnderSampling,
 )
 
@@ -82,7 +83,7 @@ NAMES = [
     *("iterator_valid__batch_size", "iterator_train__timeout", "iterator_valid__prefetch_factor"),
     *("callbacks__print_log", "callbacks__train_loss", "callbacks__train_loss__on_train", "callbacks__nothing"),
     *("criterion__gamma", "criterion__weight", "sampling__ratio", "class_weight__beta", "schedule__start"),
-    *("unknown", "module", "use_caching", "dataset", "optimizer__", "__lr"),
+    *("checkpoint__every", "unknown", "module", "use_caching", "dataset", "optimizer__", "__lr"),
 ]
 #: What the object or the word is whose parameter the name is.
 BESIDE = {
@@ -91,6 +92,7 @@ BESIDE = {
     "class_weight__beta": {"class_weight": EffectiveNumber()},
     "schedule__start": {"schedule": DeferredSchedule(), "class_weight": "balanced"},
     "schedule": {"class_weight": "balanced"},
+    "checkpoint__every": {"checkpoint": TrainingCheckpoint("file")},
     "validation_fraction": {"early_stopping": True},
     "n_iter_no_change": {"early_stopping": True},
     "tol": {"early_stopping": True},
@@ -128,6 +130,13 @@ def error_of(estimator):
         except (ValueError, TypeError) as error:
             return error
     return None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def folder(tmp_path_factory):
+    """A folder for files, as any word may be the path of a checkpoint."""
+    with contextlib.chdir(tmp_path_factory.mktemp("files")):
+        yield
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,18 +23,25 @@ ARROWS = {
     "_ensemble": {"_parameters", "_data", "_losses"},
     "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"},
     "_fast": {"_data", "_losses", "_ensemble", "_net"},
+    "_fit": {
+        *("_parameters", "_data", "_losses", "_remedies", "_prediction"),
+        *("_persistence", "_ensemble", "_net"),
+    },
     "_displays": {"_parameters", "_data", "_prediction", "_remedies"},
     "_repr": {"_parameters", "_prediction"},
     "_tuned_offset": {"_data", "_parameters", "_persistence", "_prediction"},
     "_show_versions": {"_version"},
     "_export": {
         *("_version", "_parameters", "_data", "_losses", "_remedies", "_prediction"),
-        *("_persistence", "_ensemble", "_net"),
+        *("_persistence", "_ensemble", "_net", "_fit"),
     },
     "_fitted_classifier": {
         *("_parameters", "_data", "_ensemble", "_export", "_net", "_persistence", "_prediction", "_repr"),
     },
-    "_classifier": {"_parameters", "_data", "_remedies", "_prediction", "_ensemble", "_net", "_fitted_classifier"},
+    "_classifier": {
+        *("_parameters", "_data", "_remedies", "_prediction", "_ensemble"),
+        *("_net", "_fit", "_fitted_classifier"),
+    },
 }
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"

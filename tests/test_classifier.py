@@ -25,7 +25,7 @@ from torch.utils.data import TensorDataset
 
 from imbalanced_torch import MLP, CombinedRemedyWarning, ImbalancedNet, ImbalancedNetClassifier, UnderSampling
 from imbalanced_torch._data.training_data import read_training_data
-from imbalanced_torch._net.assembly import choose_settings
+from imbalanced_torch._fit.settings import choose_settings
 from imbalanced_torch._net.callbacks import EarlyStopping as BestEpoch
 
 

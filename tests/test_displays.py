@@ -381,7 +381,7 @@ def test_every_decision_stands_where_the_report_has_it(net):
     for name, row in report.items():
         if np.isnan(row["threshold"]):
             assert name not in display.decision_lines_
-            assert f"not reached: {name}" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
+            assert f"no threshold: {name}" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
             continue
         assert display.decision_lines_[name].get_xdata()[0] == row["threshold"]
         at = np.searchsorted(display.thresholds, row["threshold"])
@@ -416,6 +416,28 @@ def test_the_cost_at_a_threshold_is_the_mean_over_rows(net, rows):
     assert display.cost[5] == pytest.approx((amounts * ((y == "fraud") & ~called) + 2 * called).mean())
 
 
+def test_a_cost_function_of_the_estimators_own_stands_at_no_threshold(net, rows):
+    priced = clone(net).set_params(decision=lambda proba, X: 1 - proba).fit(*rows)
+    assert DecisionTradeoffDisplay.from_estimator(priced).decisions == {}
+    assert DecisionTradeoffDisplay.from_estimator(priced, costs=COSTS).cost is not None
+
+
+def test_rows_may_be_a_dict_of_arrays(rows):
+    class Named(MLP):
+        def forward(self, values):
+            return super().forward(values)
+
+    X, y = rows
+    net = ImbalancedNetClassifier(Named, max_epochs=1, module__n_features=5, random_state=0).fit({"values": X}, y)
+    assert DecisionTradeoffDisplay.from_estimator(net, {"values": X}, y).n_rows == 600
+
+
+def test_a_search_shows_its_best(rows):
+    search = GridSearchCV(small(), {"lr": [1e-3]}, cv=2).fit(*rows)
+    assert ClassBalanceDisplay.from_estimator(search).counts is search.best_estimator_.class_priors_.population
+    assert DecisionTradeoffDisplay.from_estimator(search).n_rows == 240
+
+
 def test_another_classifier_stands_where_its_labels_part(rows):
     X, y = rows
     display = DecisionTradeoffDisplay.from_estimator(LogisticRegression().fit(X, y), X, y, name="logistic")
@@ -440,6 +462,12 @@ def test_labels_are_handled_as_in_scikit_learn(labels):
     assert display.precision.tolist() == [0.5, 2 / 3, 0.5, 1]
     assert display.share.tolist() == [1, 0.75, 0.5, 0.25]
     assert display.decision_lines_["half"].get_xdata()[0] == 0.5
+
+
+def test_rows_of_one_probability_are_flagged_together():
+    display = DecisionTradeoffDisplay.from_predictions([0, 1, 0, 1], [0.5, 0.5, 0.2, 0.5])
+    assert display.thresholds.tolist() == [0.2, 0.5]
+    assert display.precision.tolist() == [0.5, pytest.approx(2 / 3)]
 
 
 def test_one_of_several_classes_is_flagged_against_the_rest(many_classes):
@@ -576,6 +604,8 @@ def test_a_plain_net_is_one_with_every_remedy_at_none_and_others_are_not_compare
     results["params"] = [{"class_weight": "balanced", "decision": "trained"}, {"class_weight": None, "sampling": None}]
     display = StrategyComparisonDisplay.from_cv_results(results)
     assert (display.reference, display.moved) == (1, None)
+    results["params"] = [{"sampling__ratio": 0.5, "decision": "trained"}, {"decision": "argmax"}]
+    assert StrategyComparisonDisplay.from_cv_results(results).reference == 1
 
 
 def test_strategies_take_axes_for_each_score_and_names(search):
@@ -584,7 +614,7 @@ def test_strategies_take_axes_for_each_score_and_names(search):
     assert list(display.axes_) == list(axes)
     assert display.names[3] == "{'sampling': 'over'}"
     shared = StrategyComparisonDisplay.from_cv_results(search, ax=plt.subplots()[1], names=list("abcd"))
-    assert len(shared.axes_) == len(shared.figure_.axes) == 2
+    assert len(shared.axes_) == len(shared.means_) == 2
 
 
 def test_a_fold_that_failed_is_left_out():
@@ -666,6 +696,6 @@ def test_held_out_rows_count_as_where_the_model_will_work(rows):
     assert row["precision"] == pytest.approx(np.average((y == "fraud")[called], weights=weights[called]))
 
 
-def test_a_long_name_is_cut():
-    assert canvas.shortened("a" * 30, 10) == "a" * 9 + "…"
+def test_a_long_name_loses_its_middle():
+    assert canvas.shortened("class_weight=3", 10) == "class…ht=3"
     assert canvas.shortened("short", 10) == "short"

@@ -27,9 +27,10 @@ def raises(error, message, call, *args, **kwargs):
 
 
 PARAMETERS = (
-    "['batch_size', 'callbacks', 'class_weight', 'criterion', 'decision', 'device', 'dtype', 'early_stopping', "
-    "'epoch_size', 'lr', 'max_epochs', 'module', 'n_iter_no_change', 'optimizer', 'prior_correction', 'random_state', "
-    "'sampling', 'schedule', 'tol', 'train_split', 'validation_fraction', 'verbose', 'warm_start']"
+    "['batch_size', 'callbacks', 'checkpoint', 'class_weight', 'criterion', 'decision', 'device', 'dtype', "
+    "'early_stopping', 'epoch_size', 'lr', 'max_epochs', 'module', 'n_iter_no_change', 'optimizer', "
+    "'prior_correction', 'random_state', 'sampling', 'schedule', 'tol', 'train_split', 'validation_fraction', "
+    "'verbose', 'warm_start']"
 )
 PARTS = (
     "module__*, criterion__*, optimizer__*, iterator_train__*, iterator_valid__*, callbacks__*, compile__* for the "

@@ -17,6 +17,7 @@ from imbalanced_torch import MLP, ImbalancedNetClassifier
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import displays  # noqa: E402
 import goals  # noqa: E402
 import strategies  # noqa: E402
 import textbook  # noqa: E402
@@ -180,3 +181,27 @@ def test_goals_of_one_fit_reach_what_was_announced(tmp_path):
     assert each < found.loc["argmax", "marks per credit"] - 100
     goals.picture(found, tmp_path / "goals.png")
     assert (tmp_path / "goals.png").stat().st_size > 10_000
+
+
+def test_each_display_of_the_example_draws_its_picture(tmp_path, monkeypatch):
+    """Class weights learn under equal shares, the correction repairs what they do, and the costs' decision is cheap."""
+    monkeypatch.setattr(displays, "GRID", displays.GRID[:1])
+    monkeypatch.setattr(displays, "search", lambda X, y, search=displays.search: search(X.iloc[::3], y.iloc[::3]))
+    found = {}
+    monkeypatch.setattr(displays, "draw", lambda *given, draw=displays.draw: found.update(draw(*given)) or found)
+    displays.main(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"display_{name}.png" for name in found}
+    assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())
+    np.testing.assert_allclose(found["class_balance"].effective_prior, [0.5, 0.5])
+    calibration = found["calibration"]
+    before, after = (
+        np.average(np.abs(true - predicted), weights=counts)
+        for true, predicted, counts in zip(
+            calibration.prob_true, calibration.prob_pred, calibration.counts, strict=True
+        )
+    )
+    assert after < before
+    tradeoff = found["decisions"]
+    at = np.searchsorted(tradeoff.thresholds, tradeoff.decisions["costs"])
+    assert tradeoff.cost[at] <= 1.5 * tradeoff.cost.min()
+    assert found["training"].switch_line_ is not None

@@ -57,7 +57,8 @@ class InPairs(RowStream):
         self.batch_size = batch_size // 2 * 2
 
     def take(self, n):
-        return torch.stack([cycle.take(n // 2) for cycle in self.cycles], dim=1).flatten()
+        pairs = torch.stack([cycle.take(n // 2) for cycle in self.cycles], dim=1)
+        return pairs.flatten().long()  # of any ints
 
 
 class Pairs(SamplingStrategy):

@@ -251,6 +251,16 @@ def test_floors_refuse_rows_that_count_otherwise():
             called(floor, rows)
 
 
+@pytest.mark.parametrize("goal", [RecallFloor(0.3), {"share": 0.05}, {"recall": 0.8}], ids=str)
+def test_members_that_rank_as_chance_does_warn(goal):
+    """On noise averages spread less than single members: a share of .05 there is one of .01 on new rows."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(500, 6)).astype(np.float32), np.where(rng.random(500) < 0.2, "fraud", "ok")
+    net = ImbalancedNetClassifier(max_epochs=5, random_state=0).fit(X, y)
+    with pytest.warns(UncertainDecisionWarning, match=r"do not tell 'fraud' apart from chance \(ROC AUC 0\.\d\d\)"):
+        net.set_params(decision=goal)
+
+
 def test_a_precision_floor_that_no_set_keeps_says_what_is_reached():
     log_odds, codes = drawn(600)
     with pytest.raises(
@@ -481,6 +491,17 @@ def test_intervals_are_those_of_clopper_and_pearson():
         expected = binomtest(hits, n).proportion_ci(0.9, method="exact")
         assert interval(hits / n, n, 0.9) == pytest.approx((expected.low, expected.high))
     assert interval(0.5, 0, 0.9) == (0.0, 1.0)
+
+
+def test_the_auc_of_margins_is_scikit_learns():
+    from sklearn.metrics import roc_auc_score
+
+    log_odds, codes = drawn(300)
+    rows = evidence(log_odds.round(1), codes)
+    auc, sd = rows.auc(0)
+    assert auc == pytest.approx(roc_auc_score(codes == 0, log_odds.round(1)))
+    drawn_at_chance = [evidence(log_odds, np.random.default_rng(i).permutation(codes)).auc(0)[0] for i in range(200)]
+    assert np.std(drawn_at_chance) == pytest.approx(sd, rel=0.15)
 
 
 def test_the_boundary_lies_between_the_rows_that_are_called_so_and_the_others():

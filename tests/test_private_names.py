@@ -25,6 +25,7 @@ CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
     "name",
     [
         *("_default_callbacks", "_set_training", "_step_optimizer", "_zero_grad_optimizer", "_check_device"),
+        "_get_param_names",
     ],
 )
 def test_skorch_has_the_methods_that_we_override_or_call(name):

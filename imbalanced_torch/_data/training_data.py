@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from imbalanced_torch._data.checks import check_sample_weight, check_X, check_y, encode
-from imbalanced_torch._data.rows import Rows, check_fits, class_counts, is_matrix, resolve_dtype
+from imbalanced_torch._data.rows import Rows, check_fits, class_counts, is_matrix, resolve_dtype, row_shape
 from imbalanced_torch._data.validation_split import split_by_callable, stratified_split
 from imbalanced_torch._parameters.values import listed
 
@@ -51,6 +51,18 @@ class TrainingData:
         """Levels of each column that is a category, 0 of numbers, shape (d,); None where X is no table."""
         columns = self.columns.get("columns_")
         return None if columns is None else columns.n_levels
+
+    def named(self) -> dict[str, Any] | None:
+        """Return what the net learns from, by the names that users know; None where X is a Dataset, which may vary."""
+        rows, parts = self.training, [part for part in (self.training, self.validation) if part is not None]
+        if row_shape(rows.source) is None:
+            return None
+        return {
+            "X": [rows.source, self.columns],
+            "y": [self.classes, [part.codes for part in parts]],
+            "sample_weight": [part.sample_weight for part in parts],
+            "train_split": [(part.index, None if part.source is rows.source else part.source) for part in parts],
+        }
 
     def log_loss(self, proba: np.ndarray) -> float:
         """Return the log loss, weighted as the training rows are, of probabilities of all rows, shape (n, K)."""

@@ -77,5 +77,8 @@ def legend_above(ax: Any, columns: int) -> Any:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return a text, cut where it is longer."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """Return a text without its middle where it is longer: names that begin alike often differ at the end."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end]}…{text[-end:]}"

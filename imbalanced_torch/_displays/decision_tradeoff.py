@@ -328,7 +328,8 @@ class DecisionTradeoffDisplay:
             setattr(self, f"{rate}_band_", band)
         self._scale(xscale)
         self._draw_cost()
-        handles = [*self.ax_.get_lines(), *([self.cost_line_] if self.cost_line_ is not None else [])]
+        lines = [getattr(self, f"{rate}_line_") for rate, *_ in _RATES] + [self.cost_line_]
+        handles = [line for line in lines if line is not None]
         handles += self._mark_decisions()
         meant = "" if self.pos_label is None else f" of {self.pos_label!r}"
         name = self.name if name is None else name
@@ -389,7 +390,7 @@ class DecisionTradeoffDisplay:
                 },
             )
         missing = [name for name, x in (self.decisions or {}).items() if not np.isfinite(x)]
-        return [Line2D([], [], linestyle="none", label=f"not reached: {name}") for name in missing]
+        return [Line2D([], [], linestyle="none", label=f"no threshold: {name}") for name in missing]
 
 
 def _apart(at: np.ndarray) -> np.ndarray:

@@ -30,9 +30,9 @@ class Responses:
 
 
 def classifier_of(estimator: Any) -> Any:
-    """Return a fitted estimator, of a Pipeline its last step; raise NotFittedError if it is not fitted."""
-    while hasattr(estimator, "steps"):
-        estimator = estimator.steps[-1][1]
+    """Return a fitted estimator, of a Pipeline its last step and of a search its best; raise NotFittedError if none."""
+    while hasattr(estimator, "steps") or hasattr(estimator, "best_estimator_"):
+        estimator = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator.best_estimator_
     if not hasattr(estimator, "fit") or isinstance(estimator, type):
         raise TypeError(f"estimator must be a fitted classifier; it is {listed(estimator)}.")
     check_is_fitted(estimator)
@@ -40,7 +40,7 @@ def classifier_of(estimator: Any) -> Any:
 
 
 def fitted_net(estimator: Any, display: str) -> Any:
-    """Return the fitted ImbalancedNetClassifier that an estimator is or, as a Pipeline, ends in."""
+    """Return the fitted ImbalancedNetClassifier that an estimator is or, as a Pipeline or search, ends in."""
     classifier = classifier_of(estimator)
     if not hasattr(classifier, "class_priors_"):
         raise TypeError(
@@ -58,13 +58,14 @@ def responses_of(estimator: Any, X: Any, y: Any, sample_weight: Any, pos_label: 
     code = _code_of(pos_label, classifier)
     if X is not None:
         y, weights = _checked(y, sample_weight)
-        check_consistent_length(X, y)
         unknown = [label for label in labels_of(np.unique(y)) if label not in labels_of(classifier.classes_)]
         if unknown:
             raise ValueError(
                 f"y must have labels that the estimator knows, {listed(classifier.classes_)}; it has {listed(unknown)}."
             )
-        return Responses(y, np.asarray(estimator.predict_proba(X)), weights, classifier.classes_, code)
+        proba = np.asarray(estimator.predict_proba(X))
+        check_consistent_length(proba, y)
+        return Responses(y, proba, weights, classifier.classes_, code)
     if sample_weight is not None:
         raise ValueError("sample_weight belongs to X and y; the rows that the fit held out have weights of their own.")
     if not hasattr(classifier, "held_out_predictions"):

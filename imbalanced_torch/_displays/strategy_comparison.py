@@ -8,12 +8,13 @@ from typing import Any, Self
 import numpy as np
 
 from imbalanced_torch._displays import canvas
-from imbalanced_torch._parameters.values import did_you_mean, listed
+from imbalanced_torch._parameters.values import did_you_mean, equal_values, listed
 
 #: What a plain net has none of, and the decisions that leave its threshold alone.
 _REMEDIES = ("class_weight", "sampling", "criterion", "schedule")
 _UNMOVED = (None, "trained", "argmax")
-_LONGEST = 34
+_LONGEST = 36
+_LONGEST_IN_LEGEND = 24
 #: In points, of the marks of one fold and of the mean.
 _FOLD, _MEAN = 3.0, 6.0
 
@@ -96,13 +97,14 @@ class StrategyComparisonDisplay:
             Names of the candidates, or a function from parameters to a name. None makes them of what differs.
         reference : int, dict or None, default="auto"
             The candidate that others are compared with, by its position or parameters; None shows the scores
-            themselves. "auto" is the plain one, with neither `class_weight`, `sampling`, `criterion` nor `schedule`,
-            if there is one.
+            themselves. "auto" is the plain one, whose parameters name neither `class_weight`, `sampling`, `criterion`
+            nor `schedule`, if there is one.
         moved : int, dict or None, default="auto"
             The candidate that a second line stands at. "auto" is the plain one with `decision="balanced"`, else the
             first plain one with another decision.
         ax : matplotlib Axes or array of these, default=None
-            Where to draw: axes for each score, or some whose room they share. None makes a new figure.
+            Where to draw: axes for each score, or some whose room they share, without a legend then. None makes a new
+            figure.
         **kwargs : dict
             Style of the means, for matplotlib's `Line2D`.
 
@@ -141,7 +143,8 @@ class StrategyComparisonDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of these, default=None
-            Where to draw: axes for each score, or some whose room they share. None makes a new figure.
+            Where to draw: axes for each score, or some whose room they share, without a legend then. None makes a new
+            figure.
         names : list of str, default=None
             Of the strategies; None is those of the display.
         **kwargs : dict
@@ -165,7 +168,7 @@ class StrategyComparisonDisplay:
             axes.tick_params(labelleft=False)
         shown = [canvas.shortened(name, _LONGEST) for name in names]
         self.ax_.set_yticks(range(len(names)), shown, fontsize="small" if len(names) > 12 else "medium")
-        self._legend()
+        self._legend(of_figure=ax is None, shared=not isinstance(ax, list | tuple | np.ndarray))
         return self
 
     def _axes(self, ax: Any, n_names: int) -> np.ndarray:
@@ -183,10 +186,10 @@ class StrategyComparisonDisplay:
         spec, figure = ax.get_subplotspec(), ax.figure
         if spec is None:
             raise ValueError(f"ax must come from subplots to be shared by {n_scores} scores; pass one for each.")
-        columns = spec.subgridspec(1, n_scores)
+        cells = spec.subgridspec(1, n_scores)
         ax.remove()
-        first = figure.add_subplot(columns[0])
-        others = [figure.add_subplot(columns[i], sharey=first) for i in range(1, n_scores)]
+        first = figure.add_subplot(cells[0])
+        others = [figure.add_subplot(cells[i], sharey=first) for i in range(1, n_scores)]
         return np.array([first, *others], dtype=object)
 
     def _draw(self, axes: Any, score: str, values: np.ndarray, kwargs: dict[str, Any]) -> None:
@@ -202,9 +205,9 @@ class StrategyComparisonDisplay:
             **{"linestyle": "none", "marker": "|", "markersize": _FOLD * 2, "color": canvas.GREY, "zorder": 2},
             label="each fold",
         )
-        label = "mean and standard deviation over folds"
+        label = "mean, standard deviation"
         if self.reference is not None:
-            label = "mean and standard deviation of the difference"
+            label = "mean difference, standard deviation"
         style = {"color": canvas.BLUE, "marker": "o", "markersize": _MEAN, "linestyle": "none", "label": label}
         self.folds_ += folds
         axes.hlines(places, means - spread, means + spread, color=canvas.BLUE, linewidth=2, alpha=0.6, zorder=3)
@@ -214,7 +217,7 @@ class StrategyComparisonDisplay:
             (self.moved, self.moved_lines_, canvas.VERMILION, "--", "threshold moved"),
         ):
             if which is not None:
-                label = f"{text}: {canvas.shortened(self.names[which], _LONGEST)}"
+                label = f"{text}: {canvas.shortened(self.names[which], _LONGEST_IN_LEGEND)}"
                 style = {"color": color, "linestyle": dashes, "linewidth": 1, "zorder": 1, "label": label}
                 lines.append(axes.axvline(means[which], **style))
         axes.set_title(score.replace("_", " "), fontsize="medium")
@@ -228,14 +231,13 @@ class StrategyComparisonDisplay:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
 
-    def _legend(self) -> None:
-        handles = [*self.folds_[:1], *self.means_[:1], *self.reference_lines_[:1], *self.moved_lines_[:1]]
-        place = {"frameon": False, "fontsize": "small"}
-        owned = len(self.figure_.axes) == len(self.axes_)
-        if owned and self.figure_.get_layout_engine() is not None:
-            self.figure_.legend(handles=handles, loc="outside lower center", ncols=2, **place)
-        else:
-            canvas.legend_below(self.ax_, handles, columns=2)
+    def _legend(self, of_figure: bool, shared: bool) -> None:
+        lines = [*self.reference_lines_[:1], *self.moved_lines_[:1]]
+        if of_figure:
+            place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+            self.figure_.legend(handles=[*self.folds_[:1], *self.means_[:1], *lines], fontsize="small", **place)
+        elif lines and (len(self.axes_) == 1 or not shared):  # the room around belongs to others
+            self.axes_[-1].legend(handles=lines, loc="best", fontsize="x-small").set_in_layout(False)
 
 
 def _scores(cv_results: Mapping[str, Any], wanted: list[str] | None) -> dict[str, np.ndarray]:
@@ -271,7 +273,8 @@ def _references(params: list[dict[str, Any]]) -> tuple[int | None, int | None]:
     plain, moved, balanced = None, None, None
     for position, given in enumerate(params):
         own = {_last(name): value for name, value in given.items()}
-        if any(own.get(remedy) is not None for remedy in _REMEDIES) or not _mentions(own):
+        remedies = [value for name, value in own.items() if name.partition("__")[0] in _REMEDIES]
+        if any(value is not None for value in remedies) or not _mentions(own):
             continue
         decision = own.get("decision")
         unmoved = decision is None or (isinstance(decision, str) and decision in _UNMOVED)
@@ -282,6 +285,10 @@ def _references(params: list[dict[str, Any]]) -> tuple[int | None, int | None]:
         else:
             moved = position if moved is None else moved
     return plain, moved if balanced is None else balanced
+
+
+def _equal(own: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    return own.keys() == given.keys() and all(equal_values(value, given[name]) for name, value in own.items())
 
 
 def _mentions(own: dict[str, Any]) -> bool:
@@ -317,7 +324,7 @@ def _position(given: Any, params: list[dict[str, Any]], found: int | None, name:
     if given is None or (isinstance(given, str) and given == "auto"):
         return None if given is None else found
     if isinstance(given, Mapping):
-        matching = [position for position, own in enumerate(params) if own == given]
+        matching = [position for position, own in enumerate(params) if _equal(own, given)]
         if not matching:
             raise ValueError(f"{name} must be the parameters of a candidate; none has {listed(dict(given))}.")
         return matching[0]

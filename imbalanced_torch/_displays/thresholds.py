@@ -46,7 +46,7 @@ def rates_at(
     intervals = {name: intervals_of(rates[name], sizes[name], confidence) for name in rates}
     cost = None
     if prices is not None:
-        passed, flagged = (w * prices[order].T)[:, :]
+        passed, flagged = w * prices[order].T
         cost = (np.cumsum(flagged)[ends] + passed.sum() - np.cumsum(passed)[ends]) / w.sum()
     return proba[order][ends], rates, intervals, cost
 
@@ -101,7 +101,8 @@ def positions_of(
                 f"{listed(found.classes)}."
             )
         return {}
-    if decisions is not None and len(decisions) == 0:
+    # A cost function of the estimator's chooses row by row, at no one threshold.
+    if decisions == [] or (decisions is None and callable(getattr(classifier, "decision", None))):
         return {}
     if hasattr(classifier, "decision_report") and (decisions is not None or _holds_rows(classifier)):
         report = classifier.decision_report(decisions)

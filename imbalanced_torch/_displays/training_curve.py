@@ -31,7 +31,8 @@ class TrainingCurveDisplay:
     valid_loss : array of shape (n_epochs,), default=None
         The same of rows held out; None where none were.
     valid_log_loss : array of shape (n_epochs,), default=None
-        Log loss of the prior-corrected probabilities of rows held out, on which early stopping decides.
+        Log loss of the prior-corrected probabilities of rows held out, on which early stopping decides unless told
+        otherwise.
     remedy_strength : array of shape (n_epochs,), default=None
         How far `class_weight` and `sampling` act, 0 to 1; None without a schedule.
     best_epoch : int, default=None

@@ -387,6 +387,8 @@ class MaskPool(nn.Module):
         self.p = p
         self.generator: torch.Generator | None = None
         self.pool: torch.Tensor | None = None
+        #: Where the generator stood before the pool was drawn.
+        self.drawn_from: torch.Tensor | None = None
 
     def mask(self, like: torch.Tensor) -> torch.Tensor:
         """Return what multiplies units of this shape: 0 for the share that is dropped, 1 / (1 - p) for the others."""
@@ -394,6 +396,23 @@ class MaskPool(nn.Module):
             return dropout_mask(like, self.p, None)
         n = like.numel()
         if self.pool is None or len(self.pool) < n + _POOL or self.pool.dtype != like.dtype:
+            self.drawn_from = self.generator.get_state()
             self.pool = dropout_mask(like.new_empty(n + _POOL), self.p, self.generator)
         start = int(torch.randint(_POOL, (), generator=self.generator, device=self.generator.device))
         return self.pool[start : start + n].view_as(like)
+
+    def state_in_training(self) -> Any:
+        """Return where the masks of a fit stand; a pool is drawn again from where it was drawn."""
+        pool = None if self.pool is None else (self.drawn_from, len(self.pool), self.pool.dtype)
+        return pool, None if self.generator is None else self.generator.get_state()
+
+    def go_on_from(self, state: Any) -> None:
+        """Let the masks of a fit stand where those of another one stood."""
+        pool, stream = state
+        if self.generator is None or stream is None:
+            return
+        if pool is not None:
+            self.drawn_from, n, dtype = pool
+            self.generator.set_state(self.drawn_from)
+            self.pool = dropout_mask(torch.empty(n, dtype=dtype, device=self.generator.device), self.p, self.generator)
+        self.generator.set_state(stream)

@@ -25,7 +25,8 @@ from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
 from imbalanced_torch._ensemble.learning_rate import RisingRate
 from imbalanced_torch._export.parameters_as_json import NotPlainError, decode, encode, path_to, same_path
-from imbalanced_torch._net.assembly import Settings, fixed_parameters, new_net
+from imbalanced_torch._fit.nets import fixed_parameters, new_net
+from imbalanced_torch._fit.settings import Settings
 from imbalanced_torch._net.global_state import global_stream
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet

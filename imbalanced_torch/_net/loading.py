@@ -102,6 +102,8 @@ def make_loader(net: Any, rows: Rows, plan: TrainingPlan | None, training: bool)
     # In a fit: without one, a loader would draw from the global generator, as it does to predict.
     if "generator" in accepted and rows.codes is not None:
         kwargs.setdefault("generator", torch.Generator().manual_seed(sub_seed(net.seed, len(net.history))))
+        if net.run_ is not None and net.run_.checkpoint is not None:
+            net.run_.checkpoint.follow(kwargs["generator"])
     if kwargs.get("collate_fn") is not None:
         kwargs["collate_fn"] = Collate(kwargs["collate_fn"])
     given = {**({} if iterator is DataLoader else {part: iterator}), **net.given(part)}

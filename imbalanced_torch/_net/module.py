@@ -52,7 +52,7 @@ def own_masks(module: nn.Module, seed: int) -> Iterator[None]:
         for layer in layers:
             layer.generator = None
             if isinstance(layer, MaskPool):
-                layer.pool = None
+                layer.pool = layer.drawn_from = None
 
 
 def linear(n_inputs: int, n_outputs: int, generator: torch.Generator | None) -> nn.Linear:

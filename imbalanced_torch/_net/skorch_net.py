@@ -34,6 +34,7 @@ from imbalanced_torch._net.module import (
     set_start,
     unpack_logits,
 )
+from imbalanced_torch._persistence.training_checkpoint import TrainingFile
 from imbalanced_torch._prediction.prediction import Prediction
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Epoch, TrainingPlan
@@ -52,6 +53,8 @@ class TrainingRun:
     #: Rows that are held out.
     validation: Rows | None
     plan: TrainingPlan
+    #: What saves where training stands, and brings the net there.
+    checkpoint: TrainingFile | None = None
 
 
 class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
@@ -113,6 +116,7 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
         seed: int,
         early_stopping: EarlyStopping | StopOutOfFold | None = None,
         members: Members | None = None,
+        checkpoint: TrainingFile | None = None,
     ) -> ImbalancedNet:
         """Train for some epochs, each as `plan.epoch(i)` says.
 
@@ -128,16 +132,19 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             The callback that stops training.
         members : Members or None, default=None
             The rows of each member of an ensemble.
+        checkpoint : TrainingFile or None, default=None
+            Where training goes on from, and is saved to.
 
         Returns
         -------
         ImbalancedNet
             The net itself.
         """
-        self.run_, self.members_ = TrainingRun(rows, validation, plan), members
+        self.run_, self.members_ = TrainingRun(rows, validation, plan, checkpoint), members
         self.max_epochs, self.best_epoch_ = epochs, None
         stopping = [] if early_stopping is None else [("stop_at_the_best_epoch", early_stopping)]
-        callbacks, self.callbacks_ = self.callbacks_, [*self.callbacks_, *stopping]
+        saving = [] if checkpoint is None else [("checkpoint", checkpoint)]
+        callbacks, self.callbacks_ = self.callbacks_, [*self.callbacks_, *stopping, *saving]
         try:
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)
@@ -161,9 +168,11 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         self._try_example(may_be_mended=False)
+        checkpoint = None if self.run_ is None else self.run_.checkpoint
+        left = {} if checkpoint is None else checkpoint.resume(self)
         with noted_interrupts() as interrupt:
             try:
-                self.fit_loop(X, y, **fit_params)
+                self.fit_loop(X, y, **left, **fit_params)
             except KeyboardInterrupt:
                 if interrupt.came or not self.epoch_is_whole_:
                     raise
@@ -172,6 +181,8 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             except (KeyError, ValueError, SkorchException) as error:
                 self._check_monitored(error)
                 raise
+        if checkpoint is not None:
+            checkpoint.end(self)
         self.notify("on_train_end", X=X, y=y)
         return self
 

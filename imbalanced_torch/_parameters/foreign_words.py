@@ -46,6 +46,9 @@ NAMES: dict[str, str] = {
     "dropout": "Use module__dropout.",
     "dropout_rate": "Use module__dropout.",
     # the training
+    "ckpt_path": "Use checkpoint, the path of a file.",
+    "resume_from_checkpoint": "Use checkpoint, the path of a file.",
+    "snapshot_file": "Use checkpoint, the path of a file.",
     "epochs": _EPOCHS,
     "n_epochs": _EPOCHS,
     "num_epochs": _EPOCHS,

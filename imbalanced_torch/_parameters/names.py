@@ -25,6 +25,7 @@ _OBJECTS = {
     "class_weight": "EffectiveNumber(beta=...)",
     "schedule": "DeferredSchedule(start=...) or HeadRetraining(start=...)",
     "decision": "RecallFloor(at_least=...) or PrecisionFloor(at_least=...)",
+    "checkpoint": "TrainingCheckpoint(path, every=...)",
 }
 
 

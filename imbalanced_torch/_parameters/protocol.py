@@ -12,7 +12,7 @@ from imbalanced_torch._parameters.names import PREFIXES, check_names, constructo
 from imbalanced_torch._parameters.values import accepted_by, plain
 
 #: Hyperparameters that may be objects with parameters of their own.
-OBJECTS = ("class_weight", "sampling", "schedule", "decision")
+OBJECTS = ("class_weight", "sampling", "schedule", "decision", "checkpoint")
 
 
 class KeywordParameters(BaseEstimator):

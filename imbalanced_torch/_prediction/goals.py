@@ -83,6 +83,7 @@ class LevelGoal(Goal):
     def settle(self, evidence: Evidence, rarest: int) -> Offsets:
         code = self._code(self.label, evidence, rarest)
         steps = Steps(evidence, code)
+        _warn_of_chance(self, evidence, code)
         if self.kind == "recall":
             _check_there(self, evidence, code)
             step = int(np.argmax(steps.recall >= self.level - 1e-12))
@@ -233,6 +234,7 @@ class RecallFloor(BaseEstimator, Goal):
         """
         at_least, confidence = _check_floor(self, evidence)
         code = self._code(self.label, evidence, rarest)
+        _warn_of_chance(self, evidence, code)
         own = np.sort(evidence.margins(code)[evidence.codes == code])
         needed = ceil(log(1 - confidence) / log(at_least) - 1e-9)
         # The greatest k with P(Binomial(n, 1 - at_least) >= k) >= confidence.
@@ -314,6 +316,7 @@ class PrecisionFloor(BaseEstimator, Goal):
         """
         at_least, confidence = _check_floor(self, evidence)
         code = self._code(self.label, evidence, rarest)
+        _warn_of_chance(self, evidence, code)
         steps = Steps(evidence, code)
         error = (1 - confidence) / _SIZES
         fewest = ceil(log(error) / log(at_least) - 1e-9)  # which pass if all of them are right
@@ -359,6 +362,19 @@ def _warn_of_few(goal: Goal, n: int, rows: str, then: str, rate: float | None = 
         low, high = interval(rate, n, 0.95)
         then += f"{_percent(low)} to {_percent(high)} (95 % of the time)"
     warnings.warn(f"{goal} is settled on {n} held-out {rows}: {then}.", UncertainDecisionWarning, stacklevel=2)
+
+
+def _warn_of_chance(goal: Goal, evidence: Evidence, code: int) -> None:
+    """Warn where members rank rows as chance does: their averages spread less, and are called so less or more often."""
+    auc, sd = evidence.auc(code) if evidence.by_members else (1.0, 0.0)
+    if auc < 0.5 + 3 * sd:
+        warnings.warn(
+            f"{goal} is settled on rows by single members, which do not tell {evidence.label(code)!r} apart from "
+            f"chance (ROC AUC {auc:.2f}). The average of all spreads less: thresholds above the median will catch "
+            "fewer new rows than held-out ones, and those below it more.",
+            UncertainDecisionWarning,
+            stacklevel=2,
+        )
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import beta
+from scipy.stats import beta, rankdata
 
 from imbalanced_torch._parameters.values import labels_of
 from imbalanced_torch._prediction.decision import Offsets
@@ -50,7 +50,8 @@ class HeldOutRows:
         weights = np.ones(len(self.codes)) if self.sample_weight is None else self.sample_weight.astype(float)
         if ratio is not None:
             weights = weights * ratio[self.codes]
-        return Evidence(log_proba.cpu().double().numpy(), self.codes, weights / weights.mean(), classes)
+        values = log_proba.cpu().double().numpy()
+        return Evidence(values, self.codes, weights / weights.mean(), classes, self.members is not None)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Evidence:
     codes: np.ndarray
     weights: np.ndarray
     classes: np.ndarray
+    #: Whether each row is by one member, where new rows will be by the average of all.
+    by_members: bool = False
 
     @property
     def equal(self) -> bool:
@@ -70,6 +73,18 @@ class Evidence:
     def label(self, code: int) -> Any:
         """Return the label of a class, for messages."""
         return labels_of(self.classes)[code]
+
+    def auc(self, code: int) -> tuple[float, float]:
+        """Return how well margins rank a class above the others (ROC AUC), and its standard deviation were it chance.
+
+        Both are of Mann and Whitney (1947), without weights.
+        """
+        own = self.codes == code
+        n, others = int(own.sum()), int((~own).sum())
+        if not n or not others:
+            return 1.0, 0.0
+        ranks = rankdata(self.margins(code))
+        return (ranks[own].sum() / n - (n + 1) / 2) / others, float(np.sqrt((n + others + 1) / (12 * n * others)))
 
     def margins(self, code: int) -> np.ndarray:
         """Return by how much the log probability of a class is above the greatest of the others, shape (n,)."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,8 @@ class TrainingPlan:
         own = [None] if members is None else members
         self.draws = [_Draw(codes, len(classes), generator, strategy, self.batch_size, rows) for rows in own]
         self.side_by_side = members is not None
+        #: How many rows were taken, one after the other, at which strength: what the streams depend on.
+        self.taken: list[tuple[float, int]] = []
         #: At full strength, and in every epoch where there is no schedule.
         self.last = self._at(1.0)
 
@@ -129,6 +133,13 @@ class TrainingPlan:
         schedule = self.remedies.schedule
         return self.last if schedule is None else self._at(schedule.strength(i, self.remedies.max_epochs))
 
+    def take_again(self, taken: list[tuple[float, int]]) -> None:
+        """Bring the streams to where they stood after rows were taken so."""
+        for strength, group in groupby(taken, key=itemgetter(0)):
+            take = self._at(strength).batches.take
+            for _, n in group:
+                take(n)
+
     def _at(self, strength: float) -> Epoch:
         streams = [draw.at(strength) for draw in self.draws]
         as_they_are = self.row_counts / self.n_rows if self.remedies.sampling is None else None
@@ -136,7 +147,8 @@ class TrainingPlan:
         length = epoch_length(self.remedies.epoch_size, stream, self.n_rows)
         in_one_batch = self.remedies.batch_size == -1 and stream.batch_size is None
         batch_size = length if in_one_batch else stream.batch_size or self.batch_size
-        batches = Batches(stream.take, length, batch_size, self.remedies.drop_last)
+        take = partial(_taken, self.taken, strength, stream)
+        batches = Batches(take, length, batch_size, self.remedies.drop_last)
         return Epoch(strength, self._priors(stream, length, strength), batches)
 
     def _priors(self, stream: RowStream, length: int, strength: float) -> ClassPriors:
@@ -165,6 +177,12 @@ class TrainingPlan:
             CombinedRemedyWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def _taken(taken: list[tuple[float, int]], strength: float, stream: RowStream, n: int) -> torch.Tensor:
+    """Return the next rows of a stream, and note that they were taken."""
+    taken.append((strength, n))
+    return stream.take(n)
 
 
 class _Draw:

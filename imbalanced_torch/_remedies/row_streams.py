@@ -379,8 +379,8 @@ class Blend(RowStream):
             return self.plain.take(n)
         full = torch.rand(n, generator=self.generator) < self.strength
         rows = torch.empty(n, dtype=position_dtype(self.plain.length))
-        rows[full] = self.full.take(int(full.sum()))
-        rows[~full] = self.plain.take(n - int(full.sum()))
+        rows[full] = self.full.take(int(full.sum())).to(rows.dtype)  # a stream of the user's may give other ints
+        rows[~full] = self.plain.take(n - int(full.sum())).to(rows.dtype)
         return rows
 
 

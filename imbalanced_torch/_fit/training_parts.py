@@ -1,0 +1,145 @@
+"""What a net trains with: folds of members, a plan of epochs, when to stop; and what it says of held-out rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbalanced_torch._data.training_data import TrainingData
+from imbalanced_torch._ensemble.folds import deal
+from imbalanced_torch._ensemble.members import Members
+from imbalanced_torch._ensemble.stopping import StopOutOfFold
+from imbalanced_torch._fit.seeds import HOLDOUT
+from imbalanced_torch._fit.settings import Settings
+from imbalanced_torch._net.callbacks import EarlyStopping
+from imbalanced_torch._net.global_state import sub_seed
+from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._parameters.checks import user_sampler_parameter
+from imbalanced_torch._parameters.constraints import warn_of_few_rows
+from imbalanced_torch._persistence.training_checkpoint import TrainingFile
+from imbalanced_torch._prediction.held_out import HeldOutRows
+from imbalanced_torch._remedies.class_priors import ClassPriors
+from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
+from imbalanced_torch._remedies.schedule import resolve_schedule
+
+
+def check_same_rows(checkpoint: TrainingFile | None, data: TrainingData) -> None:
+    """Raise ValueError if a fit would go on from a file that was saved from other rows."""
+    if checkpoint is not None:
+        checkpoint.is_of(data.named())
+
+
+def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray | None:
+    """Return which member of an ensemble holds out which training row; None where none holds one out."""
+    if settings.n_members is None or data.validation is not None:
+        return None
+    rows: Any = data.training
+    X = rows.inputs(slice(None)).numpy() if settings.one_batch else None
+    return deal(rows.codes, settings.n_members, seed, X)
+
+
+def make_plan(
+    estimator: Any,
+    settings: Settings,
+    data: TrainingData,
+    folds: np.ndarray | None,
+    seed: int,
+    previous: ClassPriors | None,
+    *,
+    goes_on: bool,
+    single_epoch: bool,
+) -> TrainingPlan:
+    """Return what each epoch of a fit learns from.
+
+    Parameters
+    ----------
+    estimator : ImbalancedNetClassifier
+    settings : Settings
+    data : TrainingData
+    folds : int array of shape (n,) or None
+        Which member of an ensemble holds out which row; None where none does.
+    seed : int
+        Of the draw of rows.
+    previous : ClassPriors or None
+        What earlier calls of `partial_fit` have shown the net.
+    goes_on : bool
+        Whether training goes on from an earlier call, or may go on after this one.
+    single_epoch : bool
+        Whether this is a call of `partial_fit`, whose epoch is all rows.
+    """
+    loader, epoch_size = estimator._part("iterator_train"), estimator._number("epoch_size")
+    warn_of_few_rows(epoch_size, settings.batch_size, len(data.classes))
+    schedule = resolve_schedule(
+        estimator._with_parameters("schedule"),
+        has_remedy=estimator.class_weight is not None or estimator.sampling is not None,
+        continues=goes_on,
+        max_epochs=settings.max_epochs,
+    )
+    remedies = Remedies(
+        class_weight=estimator._with_parameters("class_weight"),
+        sampling=estimator._with_parameters("sampling"),
+        schedule=schedule,
+        epoch_size=settings.epoch_rows if epoch_size is None and not single_epoch else epoch_size,
+        max_epochs=settings.max_epochs,
+        batch_size=loader.get("batch_size", settings.batch_size),
+        drop_last=loader.get("drop_last", False),
+        draw_is_known=not user_sampler_parameter(loader),
+    )
+    rows: Any = data.training
+    generator = torch.Generator().manual_seed(seed)
+    own = _rows_of_members(folds, settings.n_members, len(rows))
+    return TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous, own)
+
+
+def _rows_of_members(folds: np.ndarray | None, n_members: int | None, n_rows: int) -> list[np.ndarray] | None:
+    """Return the rows that each member of an ensemble trains on; None for one net."""
+    if n_members is None:
+        return None
+    if folds is None:
+        return [np.arange(n_rows)] * n_members
+    return [np.flatnonzero(folds != member) for member in range(n_members)]
+
+
+def make_stopping(estimator: Any, settings: Settings, plan: TrainingPlan) -> EarlyStopping | StopOutOfFold:
+    """Return the callback that stops training early, once a schedule's plain epochs are over."""
+    schedule, patience = plan.remedies.schedule, estimator._number("n_iter_no_change") or settings.n_iter_no_change
+    plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
+    if settings.n_members is not None:
+        return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
+    return EarlyStopping(patience, float(estimator.tol), after=plain_epochs)
+
+
+def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, folds: Any, seed: int) -> Members | None:
+    """Return the rows of each member of an ensemble; None for one net."""
+    if settings.n_members is None:
+        return None
+    device = torch.device("cpu" if net.device is None else net.device)
+    members = Members(
+        net.module_,
+        data.training,
+        folds,
+        data.validation,
+        len(data.classes),
+        one_batch=settings.one_batch,
+        seed=sub_seed(seed, HOLDOUT),
+        device=device,
+    )
+    if not int(net.module_.n_steps):
+        some = torch.arange(min(len(data.training), 4096))
+        net.module_.scale_to(members.encoded.take(some), None if members.weights is None else members.weights[some])
+    return members
+
+
+def held_out_rows(net: ImbalancedNet, data: TrainingData, members: Members | None) -> HeldOutRows | None:
+    """Return what a trained net says of rows that it has not trained on; None where there are none."""
+    if not net.criterion_.has_probabilities:
+        return None
+    rows: Any = data.validation
+    if members is not None and members.folds is not None:
+        rows = data.training
+        return HeldOutRows(members.out_of_fold_logits(), rows.codes, rows.sample_weight, members.folds.astype(np.int16))
+    if rows is None:
+        return None
+    return HeldOutRows(net.logits(rows).numpy(), rows.codes, rows.sample_weight)
