@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -104,7 +105,9 @@ _drop = click.option(
 )
 _separator = click.option("--separator", metavar="TEXT", help="Between the columns of a CSV file.  [default: a comma]")
 _seed = click.option("--random-state", type=int, default=0, show_default=True, help="Seeds all that is drawn.")
-_epochs = click.option("--max-epochs", type=click.IntRange(min=1), help="Epochs of a fit; chosen by the data if not set.")
+_epochs = click.option(
+    "--max-epochs", type=click.IntRange(min=1), help="Epochs of a fit.  [default: chosen by the data]"
+)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,8 +150,8 @@ def report(
         imbalanced-torch report data.csv --target y --out report.html
     """
     X, y = _read(data, target, drop, separator)
-    estimator = None if max_epochs is None else ImbalancedNetClassifier(max_epochs=max_epochs, random_state=random_state)
-    with _progress(f"Comparing strategies on {len(y):,} rows") as say:
+    estimator = ImbalancedNetClassifier(max_epochs=max_epochs, random_state=random_state)
+    with _progress(f"Comparing strategies on {len(y):,} rows") as say, _columns_explained():
 
         def after_fit(done: int, total: int) -> None:
             say(f": {done} of {total} fits")
@@ -156,7 +159,7 @@ def report(
         found = run_comparison(X, y, estimator, cv=folds, n_jobs=jobs, random_state=random_state, after_fit=after_fit)
         found.to_html(out)
     click.echo(found.finding)
-    click.echo(f"Take: {found.code}")
+    click.echo(f"Take: {_command(found.chosen.candidate, data, target, drop, max_epochs, random_state)}")
     click.echo(f"{out} has the tables and pictures.")
 
 
@@ -201,7 +204,7 @@ def fit(
         imbalanced-torch fit data.csv --target y --decision recall=0.8 --out model.safetensors
     """
     X, y = _read(data, target, drop, separator)
-    classes = np.unique(np.asarray([label for label in y.tolist() if label is not None and label == label]))
+    classes = np.unique(np.asarray(y.tolist()))
     model = ImbalancedNetClassifier(
         class_weight=class_weight and by_label("--class-weight", class_weight, classes, float),
         sampling=sampling and by_label("--sampling", sampling, classes, int),
@@ -211,7 +214,7 @@ def fit(
         max_epochs=max_epochs,
         random_state=random_state,
     )
-    with _progress(f"Training on {len(y):,} rows"):
+    with _progress(f"Training on {len(y):,} rows"), _columns_explained():
         model.fit(X, y)
         model.save(out)
     click.echo(f"{out}: a net trained on {len(y):,} rows of {model.n_features_in_} columns.")
@@ -224,7 +227,9 @@ def fit(
 @click.argument("data", type=_FILE, callback=_table_name)
 @click.option("--out", required=True, type=_OUT, callback=_table_out, help="The table to write, .csv or .parquet.")
 @click.option("--decision", help="Another decision than that of the fit, as in `fit`; nothing is trained again.")
-@click.option("--keep", multiple=True, metavar="COLUMN", help="A column of DATA to write too. May be given several times.")
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to write too. May be given several times."
+)
 @_separator
 def predict(
     model: Path, data: Path, out: Path, decision: str | None, keep: tuple[str, ...], separator: str | None
@@ -272,22 +277,66 @@ def export(model: Path, onnx: Path) -> None:
     click.echo(f"{onnx}: a graph from rows to labels and probabilities.")
 
 
+def _command(
+    candidate: dict[str, Any], data: Path, target: str, drop: tuple[str, ...], max_epochs: int | None, seed: int
+) -> str:
+    """Return the command that fits what a report recommends."""
+    words = ["imbalanced-torch", "fit", str(data), "--target", target, *(x for name in drop for x in ("--drop", name))]
+    for name, value in candidate.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, str) and (name, value) != ("decision", "trained"):
+            words += [option, value]
+    words += [] if max_epochs is None else ["--max-epochs", str(max_epochs)]
+    words += [] if seed == 0 else ["--random-state", str(seed)]
+    return shlex.join([*words, "--out", "model.safetensors"])
+
+
+@contextmanager
+def _columns_explained() -> Iterator[None]:
+    """Say what to do here about columns that are no numbers or categories: the error speaks to those who program."""
+    try:
+        yield
+    except ValueError as error:
+        what, pipeline, _ = str(error).partition(" Let skrub")
+        if pipeline and what.startswith("the columns"):
+            raise ValueError(f"{what} Leave them out with --drop, or make numbers of them before.") from error
+        raise
+
+
 def _read(data: Path, target: str, drop: tuple[str, ...], separator: str | None) -> tuple[Any, np.ndarray]:
     """Return the rows and labels of a file; say which columns look like names of rows."""
     X, y = split_target(read_table(data, separator), target, drop, data.name)
+    _check_labels(y, target, data.name)
     for column in names_of_rows(X):
         click.echo(
-            f"Note: {column!r} has another whole number in each row, like a name of the row. If it is one, a net learns "
-            f"what new rows can't have: leave it out with --drop {column!r}.",
+            f"Note: {column!r} has another whole number in each row, like a name of the row. If it is one, a net "
+            f"learns what new rows can't have: leave it out with --drop {column!r}.",
             err=True,
         )
     return X, y
 
 
+def _check_labels(y: np.ndarray, target: str, name: str) -> None:
+    labels = [label for label in y.tolist() if label is not None and label == label]
+    if len(labels) < len(y):
+        raise ValueError(
+            f"{name} must have a label in every row of {target!r}; it is missing in {len(y) - len(labels)} of {len(y)} "
+            "rows."
+        )
+    if len(set(labels)) < 2:
+        raise ValueError(
+            f"{target!r} must have at least two classes to tell apart; in {name} it has {listed(sorted(set(labels)))}."
+        )
+
+
 def _summary(model: ImbalancedNetClassifier) -> list[str]:
     """Return what a fitted net knows of itself, from rows that were held out of training."""
     population = model.class_priors_.population
-    lines = [f"  {label}: {count:,.0f} rows" for label, count in zip(labels_of(model.classes_), population, strict=True)]
+    lines = [
+        f"  {label}: {count:,.0f} rows" for label, count in zip(labels_of(model.classes_), population, strict=True)
+    ]
     try:
         rows = model.decision_report()
     except ValueError:

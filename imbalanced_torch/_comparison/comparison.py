@@ -18,9 +18,9 @@ from imbalanced_torch._classifier import ImbalancedNetClassifier
 from imbalanced_torch._comparison import finding
 from imbalanced_torch._comparison.paired_tests import PairedTests, paired_tests
 from imbalanced_torch._comparison.scores import Score, resolve_scores
-from imbalanced_torch._comparison.strategies import PLAIN, Strategy, net_of, resolve_strategies, shown
+from imbalanced_torch._comparison.strategies import Strategy, net_of, resolve_strategies, shown
 from imbalanced_torch._data.checks import check_y
-from imbalanced_torch._parameters.values import equal_values, labels_of
+from imbalanced_torch._parameters.values import equal_values, labels_of, listed
 from imbalanced_torch._prediction.prediction import rarest_of
 
 _FOLDS, _REPEATS = 5, 2
@@ -139,14 +139,21 @@ class StrategyComparison:
     @property
     def code(self) -> str:
         """The line of code that makes an estimator of the recommended strategy."""
-        candidate = self.chosen.candidate
-        if self.estimator is None:
-            new = {name: value for name, value in candidate.items() if not equal_values(PLAIN.get(name), value)}
-            seed = {"random_state": self.random_state} if isinstance(self.random_state, Integral) else {}
-            return f"ImbalancedNetClassifier({shown(new | seed)})"
-        present = self.estimator.get_params()
+        net = ImbalancedNetClassifier() if self.estimator is None else self.estimator
+        present, candidate = net.get_params(), self.chosen.candidate
         new = {name: value for name, value in candidate.items() if not equal_values(present.get(name), value)}
-        return f"estimator.set_params({shown(new)})" if new else "estimator"
+        if not isinstance(net, ImbalancedNetClassifier):
+            return f"estimator.set_params({shown(new)})" if new else "estimator"
+        defaults = ImbalancedNetClassifier().get_params()
+        given = {**net.get_params(deep=False), **candidate}
+        if net.random_state is None and isinstance(self.random_state, Integral):
+            given["random_state"] = self.random_state
+        changed = {
+            name: value
+            for name, value in given.items()
+            if not (name in defaults and equal_values(defaults[name], value))
+        }
+        return f"{type(net).__name__}({shown(changed)})"
 
     @cached_property
     def table(self) -> Any:
@@ -158,7 +165,7 @@ class StrategyComparison:
                 "StrategyComparison.table needs pandas, which is not installed. Run: "
                 'pip install "imbalanced-torch[report]".'
             ) from error
-        columns = {}
+        columns: dict[tuple[str, str], np.ndarray] = {}
         for score, own, test in zip(self.scores, self.by_fold, self.tests, strict=True):
             found = {"mean": own.mean(axis=1), "std": own.std(axis=1, ddof=1), "difference": test.difference}
             found |= {"low": test.low, "high": test.high, "p_value": test.p_value}
@@ -283,11 +290,17 @@ def run_comparison(
     seed = _drawn(random_state)
     if net.random_state is None:
         model.set_params(**{f"{prefix}random_state": seed})
+    if len(labels) < 2:
+        raise ValueError(f"y must have at least two classes to tell apart; it has one class: {listed(labels)}.")
     scores = resolve_scores(scoring, model, labels, labels_of(labels)[rarest_of(counts)])
     compared = resolve_strategies(strategies, model, scores)
     splits = _splits(cv, X, y, counts, labels, seed)
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
-    found = {"n_rows": len(y), "n_columns": _n_columns(X), "classes": dict(zip(labels_of(labels), counts.tolist(), strict=True))}
+    found = {
+        "n_rows": len(y),
+        "n_columns": _n_columns(X),
+        "classes": dict(zip(labels_of(labels), counts.tolist(), strict=True)),
+    }
 
     def comparison(cv_results: Mapping[str, Any]) -> StrategyComparison:
         given = {"estimator": estimator, "random_state": random_state}
@@ -346,8 +359,8 @@ def _splits(cv: Any, X: Any, y: np.ndarray, counts: np.ndarray, labels: np.ndarr
         few = int(np.argmin(counts))
         if counts[few] < n_folds:
             raise ValueError(
-                f"y must have at least {n_folds} rows of each class for {n_folds} folds; {labels_of(labels)[few]!r} has "
-                f"{counts[few]}. Pass cv=2 or a splitter, or leave the class out."
+                f"y must have at least {n_folds} rows of each class for {n_folds} folds; {labels_of(labels)[few]!r} "
+                f"has {counts[few]}. Pass cv=2 or a splitter, or leave the class out."
             )
         if cv is None:
             cv = RepeatedStratifiedKFold(n_splits=_FOLDS, n_repeats=_REPEATS, random_state=seed)
@@ -361,5 +374,5 @@ def _splits(cv: Any, X: Any, y: np.ndarray, counts: np.ndarray, labels: np.ndarr
 
 def _n_columns(X: Any) -> int | None:
     """Return the columns of a table or of rows that are flat."""
-    shape = getattr(X, "shape", ())
+    shape: Any = getattr(X, "shape", ())
     return int(shape[1]) if len(shape) == 2 else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imbalanced_torch._classifier import ImbalancedNetClassifier
 from imbalanced_torch._comparison.finding import clause, p_text
 from imbalanced_torch._comparison.paired_tests import PairedTests
 from imbalanced_torch._comparison.scores import Score
@@ -36,7 +38,7 @@ _COLORS = {
     "#ebebeb": "var(--line)",
 }
 _STYLE = {
-    **{name: _INK for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor")},
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), _INK),
     "text.parse_math": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "imbalanced-torch",
@@ -57,6 +59,7 @@ def page_of(comparison: Any) -> str:
             "StrategyComparison.to_html needs Jinja2, which is not installed. Run: "
             'pip install "imbalanced-torch[report]".'
         ) from error
+
     def breakable(name: str) -> Markup:
         return Markup(escape(name).replace("=", Markup("=<wbr>")))
 
@@ -69,7 +72,7 @@ def page_of(comparison: Any) -> str:
         finding=comparison.finding,
         recommended=comparison.recommended,
         code=comparison.code,
-        is_net=comparison.estimator is None,
+        is_default=type(comparison.estimator) in (type(None), ImbalancedNetClassifier),
         rows=comparison.rows,
         classes=[
             {"label": str(label), "n": count, "share": count / n}
@@ -86,7 +89,7 @@ def page_of(comparison: Any) -> str:
 
 def _sections(comparison: Any) -> list[dict[str, Any]]:
     """Return what the page says of each score."""
-    result = []
+    result: list[dict[str, Any]] = []
     for score, own, test in zip(comparison.scores, comparison.by_fold, comparison.tests, strict=True):
         text = clause(score, comparison.strategies, test).replace("noise,", "noise")
         result.append(
@@ -97,7 +100,7 @@ def _sections(comparison: Any) -> list[dict[str, Any]]:
                 "of_labels": score.of_labels,
                 "rows": _table(comparison, score, own, test),
                 "reference": comparison.references[score.name],
-                "svg": _svg(lambda ax, s=score, o=own: _draw_scores(comparison, s, o, ax), f"s{len(result)}"),
+                "svg": _svg(partial(_draw_scores, comparison, score, own), f"s{len(result)}"),
             }
         )
     return result
@@ -138,8 +141,8 @@ def _draw_scores(comparison: Any, score: Score, own: np.ndarray, ax: Any) -> Non
     title = f"{score.noun} ({'lower' if score.is_loss else 'higher'} is better)"
     values = -own if score.is_loss else own
     display = StrategyComparisonDisplay({title: values}, names, reference=reference)
-    figure = display.plot(ax=ax).figure_
-    for legend in figure.legends:  # the page says what the marks are, once
+    display.plot(ax=ax)
+    for legend in filter(None, [*display.figure_.legends, ax.get_legend()]):  # the page says once what marks are
         legend.remove()
 
 
@@ -165,17 +168,15 @@ def _pictures(comparison: Any) -> list[dict[str, str]]:
 
     def calibration(ax: Any) -> None:
         own = {"predict_proba": proba[:, code]}
-        display = CalibrationComparisonDisplay.from_predictions(
-            y, own, sample_weight=weights, pos_label=label, ax=ax
-        )
+        display = CalibrationComparisonDisplay.from_predictions(y, own, sample_weight=weights, pos_label=label, ax=ax)
         _plain_numbers(display.counts_ax_.yaxis)
 
     return [
         {
             "title": "What a threshold gains and costs",
             "text": f"Recall and precision of {label!r} and the share of rows called so, by the threshold on its "
-            "probability. The bands are intervals at 95 %. A decision moves the threshold, for which nothing is trained "
-            "again.",
+            "probability. The bands are intervals at 95 %. A decision moves the threshold; nothing is "
+            "trained for it.",
             "svg": _svg(tradeoff, "t"),
         },
         {
@@ -199,10 +200,10 @@ def _svg(draw: Callable[[Any], None], name: str) -> str:
     """Return a picture as an SVG element that takes the width and colours of the page."""
     from io import StringIO
 
-    import matplotlib as mpl
+    from matplotlib import style
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"backend": "svg"} | _STYLE), warnings.catch_warnings():
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(_WIDTH, 4.4), layout="constrained")
         draw(figure.subplots())

@@ -62,7 +62,8 @@ def resolve_strategies(strategies: Any, estimator: Any, scores: list[Score]) -> 
             f"estimator must have no parameters of its criterion, for the plain net has none; it has {beside}. Pass "
             "them in strategies."
         )
-    found = {"plain": {}} | {_named({"decision": word}, True): {"decision": word} for word in _decisions(scores)}
+    found: dict[str, dict[str, Any]] = {"plain": {}}
+    found |= {_named({"decision": word}, True): {"decision": word} for word in _decisions(scores)}
     given = {name: params[name] for name, value in PLAIN.items() if not equal_values(params[name], value)}
     found |= {"as given": given} if given and not _there(given, found) else {}
     names = {name.partition("__")[0] for name in params}

@@ -31,17 +31,20 @@ def read_table(path: Path, separator: str | None = None) -> Any:
     kind = check_ending(path)
     if separator is None:
         separator = "\t" if ".tsv" in path.name.lower() else ","
-    ways = {"csv": [_pandas_csv, _polars_csv], "parquet": [_pandas_parquet, _polars_parquet]}[kind]
     try:
-        table = _first(ways, path, separator)
+        table = _first(_WAYS[kind], path, separator)
     except (OSError, ImportError):
         raise
     except Exception as error:  # pandas and polars have their own kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} can't be read as {kind}: {reason}") from error
     columns = nw.from_native(table, eager_only=True).columns
-    if kind == "csv" and len(columns) == 1 and any(mark in columns[0] for mark in ";\t|,"):
-        raise ValueError(f"{path} has one column, {columns[0]!r}. Another separator is given by --separator.")
+    marks = [mark for mark in ";\t|," if mark in columns[0]] if len(columns) == 1 else []
+    if kind == "csv" and marks:
+        raise ValueError(
+            f"{path.name} must have {separator!r} between its columns; it seems to have {marks[0]!r}. Another "
+            "separator is given by --separator."
+        )
     return table
 
 
@@ -80,6 +83,13 @@ def _polars_parquet(path: Path, separator: str) -> Any:
     import polars as pl
 
     return pl.read_parquet(path)
+
+
+#: Ways to read a file: the first whose packages are there is taken.
+_WAYS: dict[str, list[Callable[[Path, str], Any]]] = {
+    "csv": [_pandas_csv, _polars_csv],
+    "parquet": [_pandas_parquet, _polars_parquet],
+}
 
 
 def split_target(table: Any, target: str, drop: tuple[str, ...], name: str) -> tuple[Any, np.ndarray]:
