@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from numbers import Integral
@@ -148,10 +149,11 @@ class StrategyComparison:
         given = {**net.get_params(deep=False), **candidate}
         if net.random_state is None and isinstance(self.random_state, Integral):
             given["random_state"] = self.random_state
+        order = [*inspect.signature(ImbalancedNetClassifier).parameters]
         changed = {
-            name: value
-            for name, value in given.items()
-            if not (name in defaults and equal_values(defaults[name], value))
+            name: given[name]
+            for name in sorted(given, key=lambda name: order.index(name) if name in order else len(order))
+            if not (name in defaults and equal_values(defaults[name], given[name]))
         }
         return f"{type(net).__name__}({shown(changed)})"
 
