@@ -162,4 +162,9 @@ def write_table(columns: dict[str, Any], path: Path) -> None:
             raise ImportError(
                 f'{path.name} needs pyarrow or polars to be written. Run: pip install "imbalanced-torch[cli]".'
             ) from None
-        pl.DataFrame({name: np.asarray(values).tolist() for name, values in columns.items()}).write_parquet(path)
+        pl.DataFrame({name: _known(np.asarray(values)) for name, values in columns.items()}).write_parquet(path)
+
+
+def _known(values: np.ndarray) -> np.ndarray | list[Any]:
+    """Return values with None for what is missing among strings, where pandas has NaN."""
+    return values if values.dtype.kind in "biuf" else [None if x != x else x for x in values.tolist()]
