@@ -103,7 +103,12 @@ _target = click.option("--target", required=True, metavar="COLUMN", help="The co
 _drop = click.option(
     "--drop", multiple=True, metavar="COLUMN", help="A column to leave out, such as an id. May be given several times."
 )
-_separator = click.option("--separator", metavar="TEXT", help="Between the columns of a CSV file.  [default: a comma]")
+_separator = click.option(
+    "--separator",
+    metavar="TEXT",
+    callback=lambda ctx, param, value: value and value.replace("\\t", "\t"),
+    help="Between the columns of a CSV file.  [default: a comma]",
+)
 _seed = click.option("--random-state", type=int, default=0, show_default=True, help="Seeds all that is drawn.")
 _epochs = click.option(
     "--max-epochs", type=click.IntRange(min=1), help="Epochs of a fit.  [default: chosen by the data]"

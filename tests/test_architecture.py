@@ -42,7 +42,9 @@ ARROWS = {
         *("_parameters", "_data", "_remedies", "_prediction", "_ensemble"),
         *("_net", "_fit", "_fitted_classifier"),
     },
-    "_comparison": {"_classifier", "_data", "_displays", "_parameters", "_prediction", "_version"},
+    "_comparison": {
+        *("_classifier", "_data", "_displays", "_parameters", "_persistence", "_prediction", "_version"),
+    },
     "_command_line": {"_classifier", "_comparison", "_data", "_parameters", "_version"},
     "__main__": {"_command_line"},
 }

@@ -268,7 +268,11 @@ def test_a_file_that_can_not_be_learned_from_says_why(text, message, tmp_path):
 
 def test_another_separator_is_read(folder, tmp_path):
     text = (folder / "train.csv").read_text()
-    for name, separator, words in (("t.csv", ";", ["--separator", ";"]), ("t.tsv", "\t", [])):
+    for name, separator, words in (
+        ("t.csv", ";", ["--separator", ";"]),
+        ("t.csv", "\t", ["--separator", "\\t"]),
+        ("t.tsv", "\t", []),
+    ):
         (tmp_path / name).write_text(text.replace(",", separator))
         words = ["fit", tmp_path / name, "--target", "state", "--out", tmp_path / "m.safetensors", *FEW, *words]
         assert run(*words).exit_code == 0

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import ttest_rel
 from sklearn.base import clone
-from sklearn.metrics import average_precision_score, make_scorer, recall_score
+from sklearn.metrics import average_precision_score, f1_score, make_scorer, recall_score
 from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -227,6 +227,21 @@ def test_the_line_of_code_makes_the_recommended_estimator(estimator, code):
     assert all(params[name] == value for name, value in comparison.chosen.candidate.items())
 
 
+def test_numbers_of_numpys_are_written_as_pythons():
+    own = [{"class_weight": {"ok": np.float64(1.0), "rare": np.float64(4.0)}, "max_epochs": np.int64(5)}]
+    comparison = made([[0.6 + STEADY, 0.7 + STEADY, 0.9 + STEADY[::-1]]], own, random_state=np.int64(3), estimator=None)
+    assert comparison.code == (
+        'ImbalancedNetClassifier(class_weight={"ok": 1.0, "rare": 4.0}, prior_correction=True, max_epochs=5, '
+        "random_state=3)"
+    )
+
+
+def test_a_score_that_is_undefined_is_not_judged():
+    comparison = made([[0.6 + STEADY, 0.7 + STEADY, np.where(STEADY > 0, np.nan, 0.7)]])
+    assert "nan" not in comparison.finding
+    assert comparison.recommended == MOVED
+
+
 def test_a_pipeline_is_compared_with_all_its_steps_fitted_in_the_folds(found):
     X, y, splits, _ = found
     model = make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), small()))
@@ -356,6 +371,11 @@ WRONG = [
         {"scoring": []},
         TypeError,
         "scoring must be a name or scorer of scikit-learn, a list of these or a dict; it is {}.",
+    ),
+    (
+        {"scoring": ["f1", make_scorer(f1_score)]},
+        ValueError,
+        "scoring must have scores of different names, as a dict has; there are ['f1', 'f1'].",
     ),
     ({"cv": 1}, ValueError, "cv as a number of folds must be an int of at least 2; it is 1."),
     (

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -22,6 +21,7 @@ from imbalanced_torch._comparison.scores import Score, resolve_scores
 from imbalanced_torch._comparison.strategies import Strategy, net_of, resolve_strategies, shown
 from imbalanced_torch._data.checks import check_y
 from imbalanced_torch._parameters.values import equal_values, labels_of, listed
+from imbalanced_torch._persistence.files import write
 from imbalanced_torch._prediction.prediction import rarest_of
 
 _FOLDS, _REPEATS = 5, 2
@@ -196,7 +196,7 @@ class StrategyComparison:
 
         page = page_of(self)
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
+            write({"path": path}, lambda _: page.encode())
         return page
 
     def __repr__(self) -> str:

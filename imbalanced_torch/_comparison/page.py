@@ -117,6 +117,8 @@ def _table(comparison: Any, score: Score, own: np.ndarray, test: PairedTests) ->
             row["verdict"] = "reference"
         elif not np.any(own[i] - own[_position(comparison, score)]):
             row["verdict"] = "the same"
+        elif not np.isfinite(test.p_value[i]):
+            row["verdict"] = "unknown"
         else:
             low, high = sorted((sign * test.low[i], sign * test.high[i]))
             row |= {"difference": _signed(sign * test.difference[i]), "interval": f"{_signed(low)} to {_signed(high)}"}

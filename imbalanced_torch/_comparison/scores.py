@@ -55,7 +55,10 @@ def resolve_scores(scoring: Any, estimator: Any, classes: np.ndarray, rarest: An
     if isinstance(scoring, str) or callable(scoring):
         scoring = [scoring]
     if isinstance(scoring, list | tuple):
-        scoring = {_name_of(given): given for given in scoring}
+        names = [_name_of(given) for given in scoring]
+        if len(set(names)) < len(names):
+            raise ValueError(f"scoring must have scores of different names, as a dict has; there are {names}.")
+        scoring = dict(zip(names, scoring, strict=True))
     if not isinstance(scoring, Mapping) or not scoring:
         raise TypeError(
             f"scoring must be a name or scorer of scikit-learn, a list of these or a dict; it is {listed(scoring)}."

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from imbalanced_torch._classifier import ImbalancedNetClassifier
 from imbalanced_torch._comparison.scores import Score
-from imbalanced_torch._parameters.values import did_you_mean, equal_values, listed
+from imbalanced_torch._parameters.values import did_you_mean, equal_values, listed, plain
 
 #: What the plain net is.
 PLAIN = {"class_weight": None, "sampling": None, "criterion": None, "schedule": None, "decision": "trained"}
@@ -115,10 +117,10 @@ def _as_dict(strategies: Any) -> dict[str, Any]:
     return {_named(own, False): own for own in strategies}
 
 
-def _named(own: Mapping[str, Any], plain: bool) -> str:
+def _named(own: Mapping[str, Any], of_plain: bool) -> str:
     """Return the name of a strategy: its parameters as they are written."""
     text = shown(own)
-    return f"plain, {text}" if plain else text or "plain"
+    return f"plain, {text}" if of_plain else text or "plain"
 
 
 def shown(params: Mapping[str, Any]) -> str:
@@ -129,7 +131,11 @@ def shown(params: Mapping[str, Any]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)  # with double quotes
-    return value.__name__ if isinstance(value, type) or hasattr(value, "__name__") else repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_text(key)}: {_text(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    return getattr(value, "__name__", None) or repr(plain(value))
 
 
 def _check_names(name: str, own: Mapping[str, Any], names: set[str], others: Mapping[str, Any]) -> None:
