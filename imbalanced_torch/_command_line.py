@@ -262,8 +262,8 @@ def predict(
     own = {"prediction": labels}
     own |= {f"probability_{label}": proba[:, code] for code, label in enumerate(labels_of(net.classes_))}
     write_table({**kept, **own}, out)
-    shares = [f"{np.mean(labels == label):.1%} {label}" for label in net.classes_]
-    click.echo(f"{out}: {len(labels):,} rows, {', '.join(shares)}.")
+    shares = [f"{label} {np.mean(labels == label):.1%}" for label in net.classes_]
+    click.echo(f"{out}: {len(labels):,} rows: {', '.join(shares)}.")
 
 
 @commands.command(short_help="Write MODEL as an ONNX graph.")
