@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from imbalanced_torch import MLP, ImbalancedNetClassifier, OverSampling, StrategyComparison, compare_strategies
 from imbalanced_torch._comparison.paired_tests import corrected_t_test, holm, paired_tests
 from imbalanced_torch._comparison.scores import resolve_scores
-from imbalanced_torch._comparison.strategies import DEFAULT, resolve_strategies
+from imbalanced_torch._comparison.strategies import DEFAULT, PLAIN, resolve_strategies
 
 BALANCED = [{"class_weight": "balanced"}]
 MOVED = 'plain, decision="balanced"'
@@ -259,7 +259,8 @@ def test_an_estimator_with_a_remedy_is_compared_with_the_plain_net_and_left_as_i
     before = model.get_params()
     comparison = compare_strategies(X, y, model, strategies=[], scoring="average_precision", cv=splits)
     assert [strategy.name for strategy in comparison.strategies] == ["plain", "as given"]
-    assert comparison.strategies[0].candidate["sampling"] is None
+    assert comparison.strategies[0].candidate == PLAIN
+    assert comparison.strategies[1].candidate["decision"] == "argmax"
     assert model.get_params() == before
     assert not hasattr(model, "net_")
 
@@ -499,7 +500,7 @@ def test_the_page_has_the_finding_the_numbers_pictures_and_the_line_to_copy(page
 def test_the_page_is_the_same_each_time_and_whatever_style_is_set(page, found):
     from matplotlib import style
 
-    with style.context("dark_background"):
+    with style.context("ggplot"):
         assert found[3].to_html() == page
 
 
