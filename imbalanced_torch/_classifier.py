@@ -13,15 +13,17 @@ from imbalanced_torch._data.checks import check_classes
 from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
 from imbalanced_torch._ensemble.members import Members
 from imbalanced_torch._fit.nets import build_net, continue_net
+from imbalanced_torch._fit.scikit_learn_callbacks import CallbackSupportMixin, managed_callbacks
 from imbalanced_torch._fit.seeds import HOLDOUT, SAMPLING, TRAINING, choose_seed, draws_globally, random_stream
 from imbalanced_torch._fit.settings import Settings, choose_settings
 from imbalanced_torch._fit.training_parts import (
     check_same_rows,
     deal_folds,
     held_out_rows,
+    make_callbacks,
     make_members,
     make_plan,
-    make_stopping,
+    make_scores,
 )
 from imbalanced_torch._fitted_classifier import FittedClassifier
 from imbalanced_torch._net.global_state import reseed, sub_seed, worker_threads
@@ -41,7 +43,7 @@ def _gradients() -> Iterator[None]:
         yield
 
 
-class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
+class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordParameters):
     """A neural net for imbalanced classes, with `class_weight` and `sampling` as scikit-learn hyperparameters.
 
     Weights, samplers and thresholds mostly move the decision point; how well the net ranks hardly moves. The plain net,
@@ -110,10 +112,11 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
     batch_size : int, default=None
         Rows in a batch; -1 takes those of an epoch in one. A last batch of one row joins the one before. None is 64,
         and for an ensemble 64 or more of each member.
-    early_stopping : bool or "auto", default="auto"
+    early_stopping : bool, "auto" or scorer, default="auto"
         Whether to hold out rows and stop on the log loss of the prior-corrected probabilities, with the best epoch's
         weights restored. "auto" does wherever both parts have about ten rows of the rarest class, and in an ensemble
-        always: each member holds out a fold, and all of them train on all rows.
+        always: each member holds out a fold, and all of them train on all rows. A scorer of scikit-learn, such as
+        "average_precision", is stopped on in place of the log loss; the rarest of two classes is positive.
     validation_fraction : float in (0, 1), default=0.1
         Share of each class that is held out when stopping early.
     n_iter_no_change : int, default=None
@@ -121,9 +124,12 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         epochs before the best one.
     tol : float, default=1e-4
         What counts as improvement of a plain net, in nats per row.
-    train_split : callable, default=None
-        Replaces how rows are held out, and always holds some out: skorch's ValidSplit or predefined_split, or a
-        callable of (dataset, labels).
+    scoring : None, "imbalance", scorer, list or dict of scorers, default=None
+        Scores of the held-out rows that `history_` has of each epoch, as `valid_NAME`. "imbalance" is the balanced
+        accuracy, the average precision of the rarest class and the recall of each. No row is predicted again for them.
+    train_split : tuple of (X, y) or callable, default=None
+        The rows to hold out, or what replaces how they are chosen, and always holds some out: skorch's ValidSplit or
+        predefined_split, or a callable of (dataset, labels).
     callbacks : list of skorch callbacks, default=None
         Copied for each fit. Scoring callbacks see labels, and count the rarest of two classes as positive.
     checkpoint : None, path or TrainingCheckpoint, default=None
@@ -143,7 +149,8 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         with the same versions and number of torch threads, and elsewhere to rounding. torch's global random state stays
         as it was. None takes the seed from numpy's global generator.
     verbose : int, default=0
-        1 prints what was chosen where it was left open, and a line for each epoch.
+        1 prints what was chosen where it was left open, and shows a bar, or a few lines where there is no terminal. 2
+        prints skorch's table, a line for each epoch.
     **kwargs
         Parameters of the net's parts, as in skorch: those under Other Parameters, and any of a `net_class` of your own.
 
@@ -181,7 +188,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         What the fit was trained with, where that was left open too.
     columns_ : Columns
         Names, kinds and levels of the columns of a table that the net encodes.
-    n_features_in_, feature_names_in_ : int, array of shape (n_features_in_,)
+    n_features_in_, feature_names_in_ : int, array of shape (`n_features_in_`,)
         Columns of X, where X is an array, a table or a CSR matrix, and their names, where these are strings.
     row_shape_ : tuple, dict of tuples or None
         Shape of a row.
@@ -236,11 +243,12 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         lr: float | None = None,
         max_epochs: int | None = None,
         batch_size: int | None = None,
-        early_stopping: bool | str = "auto",
+        early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
         tol: float = 1e-4,
-        train_split: Callable[..., Any] | None = None,
+        scoring: Any = None,
+        train_split: Any = None,
         callbacks: Any = None,
         checkpoint: Any = None,
         warm_start: bool = False,
@@ -266,6 +274,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.scoring = scoring
         self.train_split = train_split
         self.callbacks = callbacks
         self.checkpoint = checkpoint
@@ -319,7 +328,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         """
         check_constraints({"warm_start": self.warm_start})
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        with worker_threads(), random_stream(self, X), _gradients():
+        with worker_threads(), random_stream(self, X), _gradients(), managed_callbacks(self):
             classes = None if net is None else self.classes_
             return self._train(X, y, sample_weight, classes=classes, net=net)
 
@@ -354,7 +363,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         CombinedRemedyWarning, UncorrectedDecisionWarning, UserWarning
             As in `fit`, in the first call.
         """
-        if self.early_stopping not in (False, "auto"):
+        if not (isinstance(self.early_stopping, str) and self.early_stopping == "auto") and self.early_stopping:
             raise ValueError(
                 'partial_fit can\'t stop early: it makes one epoch. Set early_stopping to False or "auto".'
             )
@@ -404,6 +413,7 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         goes_on = net is not None or single_epoch
         plan = make_plan(self, settings, data, folds, stream, previous, goes_on=goes_on, single_epoch=single_epoch)
         plan.warn_if_combined(stacklevel=3)
+        scores = make_scores(self, data, plan)
 
         # 5. The net: new, started at the plan's first prior, or a copy of the one that goes on.
         new = (
@@ -418,16 +428,14 @@ class ImbalancedNetClassifier(FittedClassifier, KeywordParameters):
         if draws_globally(self, X):
             reseed(stream)
         members = make_members(new, settings, data, folds, seed)
-        if self.verbose:
-            print(settings)
-        stopping = make_stopping(self, settings, plan) if data.stops_early else None
+        given = None if single_epoch else (X, y, sample_weight)
         new.train(
             data.training,
             data.validation if members is None or members.held_out is None else members.held_out_rows,
             plan,
             epochs=1 if single_epoch else settings.max_epochs,
             seed=stream,
-            early_stopping=stopping,
+            callbacks=make_callbacks(self, settings, data, plan, scores, given),
             members=members,
             checkpoint=checkpoint,
         )

@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("examples", "tests")
+EXTRAS = ("examples", "explain", "onnx", "tests")
 
 
 def oldest_versions() -> str:

@@ -51,8 +51,8 @@ ARROWS = {
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
-PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch"}
-OPTIONAL = {"click", "jinja2", "markupsafe", "matplotlib", "pandas", "polars", "skops"}
+PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch", "tqdm"}
+OPTIONAL = {"click", "jinja2", "markupsafe", "matplotlib", "onnx", "onnxscript", "pandas", "polars", "skops"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -260,8 +260,8 @@ def test_decisions_read_one_net(data):
     )
 
 
-def test_verbose_prints_a_line_for_each_epoch(data, capsys):
-    net(verbose=1).fit(*data)
+def test_verbose_2_prints_a_line_for_each_epoch(data, capsys):
+    net(verbose=2).fit(*data)
     lines = capsys.readouterr().out.strip().splitlines()
     assert len([line for line in lines if line.split()[0].isdigit()]) == 3
     assert lines[0].startswith("module=MLPEnsemble, module__n_members=8, ")

@@ -29,8 +29,8 @@ def raises(error, message, call, *args, **kwargs):
 PARAMETERS = (
     "['batch_size', 'callbacks', 'checkpoint', 'class_weight', 'criterion', 'decision', 'device', 'dtype', "
     "'early_stopping', 'epoch_size', 'lr', 'max_epochs', 'module', 'n_iter_no_change', 'optimizer', "
-    "'prior_correction', 'random_state', 'sampling', 'schedule', 'tol', 'train_split', 'validation_fraction', "
-    "'verbose', 'warm_start']"
+    "'prior_correction', 'random_state', 'sampling', 'schedule', 'scoring', 'tol', 'train_split', "
+    "'validation_fraction', 'verbose', 'warm_start']"
 )
 PARTS = (
     "module__*, criterion__*, optimizer__*, iterator_train__*, iterator_valid__*, callbacks__*, compile__* for the "
@@ -170,7 +170,12 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be None or an int of at least 1; it is 0."),
         ({"tol": -1}, ValueError, "tol must be a finite number of at least 0; it is -1."),
         ({"lr": -1}, ValueError, "lr must be a number of at least 0; it is -1."),
-        ({"early_stopping": "yes"}, ValueError, "early_stopping must be True, False or \"auto\"; it is 'yes'."),
+        (
+            {"early_stopping": "yes"},
+            ValueError,
+            'early_stopping must be True, False, "auto" or a scorer of scikit-learn, by name or from make_scorer; '
+            "it is 'yes'.",
+        ),
         (
             {"dtype": "flaot32"},
             ValueError,
@@ -197,7 +202,8 @@ def test_a_sampler_instance_says_what_to_pass_instead(data):
         (
             {"train_split": 5},
             TypeError,
-            "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is 5.",
+            "train_split must be None, a tuple (X, y) of rows to hold out, or a callable of (dataset, labels), such as "
+            "skorch's ValidSplit; it is 5.",
         ),
         (
             {"callbacks": "disable", "early_stopping": True},

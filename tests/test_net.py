@@ -159,8 +159,8 @@ def test_gradient_clipping_and_parameter_groups_reach_the_net(data):
     assert sorted(group["lr"] for group in fitted.net_.optimizer_.param_groups) == [0.01, 7.0]
 
 
-def test_verbose_prints_a_line_for_each_epoch(data, capsys):
-    net(verbose=1).fit(*data)
+def test_verbose_2_prints_a_line_for_each_epoch(data, capsys):
+    net(verbose=2).fit(*data)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7
     assert lines[0] == "module=MLP, optimizer=Adam, lr=0.01, max_epochs=4, batch_size=64"

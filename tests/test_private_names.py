@@ -114,3 +114,9 @@ def test_scikit_learns_html_has_the_parts_that_the_stages_are_put_into():
         assert params._repr_html_inner() == params._html_repr()
         params._html_repr = lambda: "of one's own"
         assert params._repr_html_inner() == "of one's own"
+
+
+def test_scikit_learn_has_the_context_that_tears_callbacks_down():
+    support = pytest.importorskip("sklearn.callback._callback_support", reason="from scikit-learn 1.9 on")
+    assert callable(support.callback_management_context)
+    assert hasattr(support.CallbackSupportMixin, "_init_callback_context")

@@ -32,20 +32,26 @@ def _positions_of(chosen: np.ndarray) -> np.ndarray:
 
 
 def split_by_callable(
-    train_split: Callable[..., Any], rows: Rows, y: np.ndarray, make_rows: Callable[[Any, Any], Rows]
+    train_split: Any, rows: Rows, y: np.ndarray, make_rows: Callable[[Any, Any], Rows]
 ) -> tuple[np.ndarray, Rows | None]:
     """Return positions to train on, and the rows to validate on, from a skorch `train_split`.
 
     Parameters
     ----------
-    train_split : callable
-        Takes a dataset and its labels; returns two datasets as skorch's ValidSplit and `predefined_split` do.
+    train_split : tuple or callable
+        X and labels to hold out. Or takes a dataset and its labels; returns two datasets as skorch's ValidSplit and
+        `predefined_split` do.
     rows : Rows
     y : array of shape (n,)
         The labels of `rows`.
     make_rows : callable
         Makes rows from X and labels that are not part of `rows`.
     """
+    if isinstance(train_split, tuple):
+        try:
+            return np.arange(len(rows)), make_rows(*train_split)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"train_split must hold X and y like those of fit; they are not: {error}") from error
     with blamed_on("train_split", {"train_split": train_split}, "the held-out part"):
         parts = train_split(rows, y)
     if not isinstance(parts, tuple | list) or len(parts) != 2:

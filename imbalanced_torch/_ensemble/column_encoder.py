@@ -80,8 +80,8 @@ class ColumnEncoder(nn.Module):
         self.n_one_hot = 0
 
     def set_buffer(self, name: str, values: np.ndarray) -> None:
-        """Set a buffer."""
-        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)))
+        """Set a buffer, in memory of torch's own: torch.export.save fails on an empty array of numpy's."""
+        self.register_buffer(name, torch.from_numpy(values).clone(memory_format=torch.contiguous_format))
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Move as modules do, but stay in double precision where the device has it: a median needs all its digits."""

@@ -292,7 +292,7 @@ class MLPEnsemble(nn.Module):
         tensor of shape (n, n_outputs)
             The logits.
         """
-        weights = (self.blend / self.n_members).log().repeat_interleave(self.n_members)
+        weights = (self.blend / self.n_members).log()[:, None].expand(-1, self.n_members).flatten()
         return average(logits, weights.to(logits.dtype)[:, None, None])
 
     @torch.no_grad()

@@ -18,6 +18,8 @@ class ScoresHeldOutRows(NeuralNet):
     members_: Members | None = None
     #: Losses of the two kinds of nets on held-out rows, and their log probabilities, None where there are none.
     member_scores_: tuple[list[float], torch.Tensor | None]
+    #: The score of held-out rows that training stops on; None is their log loss.
+    stop_score_: Any = None
 
     prediction_: Any
     criterion_: Any
@@ -93,6 +95,8 @@ class ScoresHeldOutRows(NeuralNet):
             losses = members.loss(self.carried(nets)).tolist()
         else:  # as a plain net does: by what it minimises
             losses = members.criterion_losses(self.criterion_, logits)
+        if self.stop_score_ is not None:
+            losses = [-self.stop_score_.of(self.prediction_, *rows) for rows in members.rows_by_kind(logits)]
         self.member_scores_ = losses, nets
         if nets is None:
             return {}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from imbalanced_torch._data.rows import Rows, n_rows
-from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
 _LOOKED_AT = 20_000
@@ -122,10 +122,11 @@ class Members:
         if validation is not None:
             weights = np.ones(len(validation)) if validation.sample_weight is None else validation.sample_weight
             every = [np.arange(len(validation))] * module.n_members
+            self.held_out_row_weights = weights
             self._hold_out(HeldOut(every, weights, shared=True), validation, EncodedRows(validation, module, device))
         elif folds is not None:
             seen, weights = _looked_at(rows, folds, n_classes, seed)
-            self.seen = seen
+            self.seen, self.held_out_row_weights = seen, weights[seen]
             parts = [seen[folds[seen] == member] for member in range(module.n_members)]
             self._hold_out(HeldOut(parts, weights), rows.part(seen), self.encoded)
 
@@ -215,6 +216,19 @@ class Members:
         if self.held_out is None or not self.held_out.shared:
             return by_net
         return torch.logsumexp(by_net, dim=1, keepdim=True) - math.log(self.module.n_members)
+
+    def rows_by_kind(self, logits: torch.Tensor) -> list[tuple[torch.Tensor, np.ndarray, np.ndarray]]:
+        """Return logits, shape (n, n_outputs), codes and weights of held-out rows by each of the two kinds of nets."""
+        held_out: Any = self.held_out
+        found = []
+        for part in logits.view(2, self.module.n_members, *logits.shape[1:]):
+            if held_out.shared:
+                even = part.new_full((len(part), 1, 1), -math.log(len(part)))
+                part = average(part, even)[None]
+            there = self.held_out_weights[: len(part)] > 0
+            codes, weights = self.held_out_codes[: len(part)][there], self.held_out_weights[: len(part)][there]
+            found.append((part[there], codes.cpu().numpy(), weights.cpu().numpy().astype(float)))
+        return found
 
     def criterion_losses(self, criterion: Any, logits: torch.Tensor) -> list[float]:
         """Return the criterion's loss of the two kinds of nets, with its class weights."""

@@ -29,9 +29,12 @@ class StopOutOfFold(Callback):
         Epochs up to this number do not count, nor does the start before them.
     blends : bool, default=True
         Whether held-out rows say how much each of the two kinds of nets counts.
+    score : HeldOutScore or None, default=None
+        What is to be high in place of the log loss, which is to be low.
     """
 
-    def __init__(self, patience: int, after: int = 0, blends: bool = True) -> None:
+    def __init__(self, patience: int, after: int = 0, blends: bool = True, score: Any = None) -> None:
+        self.score = score
         self.patience = patience
         self.after = after
         self.blends = blends
@@ -41,6 +44,7 @@ class StopOutOfFold(Callback):
         self.best_weights_: list[Any] = [None, None]
         self.best_log_proba_: list[Any] = [None, None]
         self.first_ = len(net.history)
+        net.stop_score_ = self.score
         if self.after == 0:
             if not int(net.module_.n_steps):
                 net.module_.track(step=0)
@@ -65,6 +69,8 @@ class StopOutOfFold(Callback):
 
     def _compare(self, net: Any, epoch: int) -> None:
         losses, log_proba = net.member_scores_
+        if self.score is not None:
+            self.score.check_finite(losses)
         if not np.isfinite(losses).all():
             raise ValueError(
                 f"the out-of-fold loss became nan or infinite in epoch {epoch}. Try a smaller lr, or set "

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from skorch.callbacks import Callback
 
 from imbalanced_torch._data.training_data import TrainingData
 from imbalanced_torch._ensemble.folds import deal
 from imbalanced_torch._ensemble.members import Members
 from imbalanced_torch._ensemble.stopping import StopOutOfFold
+from imbalanced_torch._fit.held_out_metrics import HeldOutMetrics, HeldOutScore, resolve_score, resolve_scoring
+from imbalanced_torch._fit.progress import Progress
+from imbalanced_torch._fit.scikit_learn_callbacks import epoch_tasks
 from imbalanced_torch._fit.seeds import HOLDOUT
 from imbalanced_torch._fit.settings import Settings
 from imbalanced_torch._net.callbacks import EarlyStopping
 from imbalanced_torch._net.global_state import sub_seed
-from imbalanced_torch._net.skorch_net import ImbalancedNet
+from imbalanced_torch._net.skorch_net import STOPPING, ImbalancedNet
 from imbalanced_torch._parameters.checks import user_sampler_parameter
 from imbalanced_torch._parameters.constraints import warn_of_few_rows
 from imbalanced_torch._persistence.training_checkpoint import TrainingFile
 from imbalanced_torch._prediction.held_out import HeldOutRows
+from imbalanced_torch._prediction.prediction import while_training
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import resolve_schedule
@@ -102,13 +108,65 @@ def _rows_of_members(folds: np.ndarray | None, n_members: int | None, n_rows: in
     return [np.flatnonzero(folds != member) for member in range(n_members)]
 
 
-def make_stopping(estimator: Any, settings: Settings, plan: TrainingPlan) -> EarlyStopping | StopOutOfFold:
+def make_stopping(
+    estimator: Any, settings: Settings, plan: TrainingPlan, score: HeldOutScore | None
+) -> EarlyStopping | StopOutOfFold:
     """Return the callback that stops training early, once a schedule's plain epochs are over."""
     schedule, patience = plan.remedies.schedule, estimator._number("n_iter_no_change") or settings.n_iter_no_change
     plain_epochs = 0 if schedule is None else schedule.first_to_keep(settings.max_epochs)
     if settings.n_members is not None:
-        return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch)
-    return EarlyStopping(patience, float(estimator.tol), after=plain_epochs)
+        return StopOutOfFold(patience, after=plain_epochs, blends=not settings.one_batch, score=score)
+    return EarlyStopping(patience, float(estimator.tol), after=plain_epochs, score=score)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of held-out rows in one fit: for the history, to stop on, and for those who watch."""
+
+    recorded: list[HeldOutScore]
+    stops: HeldOutScore | None
+    shown: list[HeldOutScore]
+
+
+def make_scores(estimator: Any, data: TrainingData, plan: TrainingPlan) -> Scores:
+    """Return what is made of held-out rows after each epoch; raise for a score that is none."""
+    rarest = int(plan.row_counts[1] <= plan.row_counts[0])
+    recorded = resolve_scoring(estimator.scoring, data.classes, rarest)
+    stopping, stops = estimator.early_stopping, None
+    if not isinstance(stopping, bool | np.bool_) and not (isinstance(stopping, str) and stopping == "auto"):
+        stops = resolve_score("early_stopping", stopping, data.classes, rarest)
+        if stops.name not in [score.name for score in recorded]:
+            recorded = [*recorded, stops]
+    shown = resolve_scoring(["balanced_accuracy", "average_precision"], data.classes, rarest)
+    return Scores(recorded, stops, shown if estimator.verbose == 1 else [])
+
+
+def make_callbacks(
+    estimator: Any,
+    settings: Settings,
+    data: TrainingData,
+    plan: TrainingPlan,
+    scores: Scores,
+    given: tuple[Any, Any, Any] | None,
+) -> list[tuple[str, Callback]]:
+    """Return what scores and shows epochs, stops training, and tells scikit-learn's callbacks, in this order.
+
+    `given` are X, y and sample_weight as the user gave them; None in a call of `partial_fit`.
+    """
+    if estimator.verbose:
+        print(settings)
+    callbacks: list[tuple[str, Callback]] = []
+    if given is None:
+        return callbacks
+    if scores.recorded:
+        callbacks.append(("held_out_metrics", HeldOutMetrics(scores.recorded)))
+    if estimator.verbose == 1:
+        callbacks.append(("progress", Progress(settings.max_epochs, scores.shown, settings.n_members or 1)))
+    if data.stops_early:
+        callbacks.append((STOPPING, make_stopping(estimator, settings, plan, scores.stops)))
+    decision = while_training(estimator._with_parameters("decision"), data.classes, holds_out=True)
+    fitted = {"classes_": data.classes, "decision": decision, "_held_out": None, **data.columns}
+    return [*callbacks, *epoch_tasks(estimator, *given, settings.max_epochs, fitted)]
 
 
 def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, folds: Any, seed: int) -> Members | None:

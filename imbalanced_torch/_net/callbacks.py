@@ -22,10 +22,11 @@ class EarlyStopping(Callback):
     """Stop when the monitored loss has not fallen by `tol` for `patience` epochs; restore the best epoch's weights.
 
     skorch's EarlyStopping keeps weights only of epochs that beat the threshold; here the best epoch is the best one.
-    Epochs up to number `after` do not count.
+    Epochs up to number `after` do not count. With a score, what is monitored is minus that.
     """
 
-    def __init__(self, patience: int, tol: float, after: int = 0) -> None:
+    def __init__(self, patience: int, tol: float, after: int = 0, score: Any = None) -> None:
+        self.score = score
         self.patience = patience
         self.tol = tol
         self.after = after
@@ -36,7 +37,9 @@ class EarlyStopping(Callback):
         self.best_weights_: dict[str, Any] | None = None
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        loss = net.history[-1, net.monitored]
+        loss = net.history[-1, net.monitored] if self.score is None else -net.history[-1, f"valid_{self.score.name}"]
+        if self.score is not None:
+            self.score.check_finite([loss])
         if not np.isfinite(loss):
             raise ValueError(
                 f"the validation loss became nan or infinite in epoch {len(net.history)}. Look at what the module "
@@ -86,10 +89,10 @@ class BatchMean(PassthroughScoring):
 
 
 class Print(PrintLog):
-    """skorch's PrintLog, which skips its table where `verbose` is 0."""
+    """skorch's PrintLog, which skips its table where `verbose` is 0 or 1."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        if net.verbose or self.sink is not print:
+        if net.verbose > 1 or self.sink is not print:
             super().on_epoch_end(net, **kwargs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from skorch.dataset import get_len
 from skorch.exceptions import SkorchException
 from skorch.helper import SliceDict
@@ -19,10 +20,7 @@ from skorch.utils import to_numpy, to_tensor
 from torch.utils.data import DataLoader
 
 from imbalanced_torch._data.rows import Rows, codes_and_weights
-from imbalanced_torch._ensemble.held_out_scores import ScoresHeldOutRows
 from imbalanced_torch._ensemble.members import Members, one_after_the_other
-from imbalanced_torch._ensemble.stopping import StopOutOfFold
-from imbalanced_torch._net.callbacks import EarlyStopping
 from imbalanced_torch._net.forward import direct_logits
 from imbalanced_torch._net.global_state import noted_interrupts, sub_seed
 from imbalanced_torch._net.initialized_net import InitializedNet
@@ -34,6 +32,7 @@ from imbalanced_torch._net.module import (
     set_start,
     unpack_logits,
 )
+from imbalanced_torch._net.validation import ScoresValidation
 from imbalanced_torch._persistence.training_checkpoint import TrainingFile
 from imbalanced_torch._prediction.prediction import Prediction
 from imbalanced_torch._remedies.class_priors import ClassPriors
@@ -43,6 +42,10 @@ try:  # what is there for speed alone
     from imbalanced_torch._fast import step as fast
 except ImportError:
     fast = None  # type: ignore[assignment]
+
+
+#: The name of the callback that stops training.
+STOPPING = "stop_at_the_best_epoch"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class TrainingRun:
     checkpoint: TrainingFile | None = None
 
 
-class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
+class ImbalancedNet(ScoresValidation, InitializedNet):
     """The skorch net that `ImbalancedNetClassifier` trains; derive from it to override skorch's methods.
 
     Name the derived class in the `net_class` attribute of a class derived from `ImbalancedNetClassifier`. Targets in
@@ -114,7 +117,7 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
         *,
         epochs: int,
         seed: int,
-        early_stopping: EarlyStopping | StopOutOfFold | None = None,
+        callbacks: Sequence[tuple[str, Callback]] = (),
         members: Members | None = None,
         checkpoint: TrainingFile | None = None,
     ) -> ImbalancedNet:
@@ -128,8 +131,8 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             What each epoch is trained with.
         epochs, seed : int
             How many, and what seeds the default module's masks.
-        early_stopping : EarlyStopping, StopOutOfFold or None, default=None
-            The callback that stops training.
+        callbacks : sequence of (name, callback), default=()
+            Of this call alone: what scores and shows epochs, and what stops training and keeps the best of them.
         members : Members or None, default=None
             The rows of each member of an ensemble.
         checkpoint : TrainingFile or None, default=None
@@ -142,18 +145,23 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
         """
         self.run_, self.members_ = TrainingRun(rows, validation, plan, checkpoint), members
         self.max_epochs, self.best_epoch_ = epochs, None
-        stopping = [] if early_stopping is None else [("stop_at_the_best_epoch", early_stopping)]
+        self.seen_logits_ = [] if callbacks else None
         saving = [] if checkpoint is None else [("checkpoint", checkpoint)]
-        callbacks, self.callbacks_ = self.callbacks_, [*self.callbacks_, *stopping, *saving]
+        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *saving]
         try:
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)
         finally:
-            self.run_, self.members_, self.callbacks_ = None, None, callbacks
+            self.run_, self.members_, self.callbacks_, self.seen_logits_ = None, None, own, None
+            self.stop_score_ = None
+            for _, callback in callbacks:
+                if hasattr(callback, "close"):
+                    callback.close()
             for parameter in self.frozen_parameters_:
                 parameter.requires_grad_(True)
             self.eval_submodules_, self.frozen_parameters_ = [], []
-        best = len(self.history) if early_stopping is None else early_stopping.best_epoch_
+        stopping = dict(callbacks).get(STOPPING)
+        best = len(self.history) if stopping is None else stopping.best_epoch_
         self.best_epoch_ = len(self.history) if best is None else best
         if plan.remedies.schedule is not None:
             self.learned_under(plan.epoch(max(0, self.best_epoch_ - 1)).priors)
@@ -322,33 +330,6 @@ class ImbalancedNet(ScoresHeldOutRows, InitializedNet):
             The weights, scaled.
         """
         return None if sample_weight is None else sample_weight * self.weight_scale_
-
-    @property
-    def monitored(self) -> str:
-        """The loss that early stopping goes by: the corrected log loss where the correction exists."""
-        return "valid_log_loss_corrected" if self._correctable else "valid_loss"
-
-    @property
-    def _correctable(self) -> bool:
-        return self.prediction_.correctable_to_data()
-
-    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        if self.members_ is not None:
-            return self.held_out_step(batch, **fit_params)
-        step = super().validation_step(batch, **fit_params)
-        codes, sample_weight = codes_and_weights(to_tensor(batch[1], self.device))
-        if not self.criterion_.has_probabilities:
-            return step
-        raw = self.criterion_.log_proba(unpack_logits(step["y_pred"]))
-        losses = {"valid_log_loss": raw}
-        if self._correctable:
-            losses["valid_log_loss_corrected"] = self.prediction_.corrected_to_data(raw)
-        for name, log_proba in losses.items():
-            row_losses = -log_proba.gather(1, codes[:, None])[:, 0]
-            if sample_weight is not None:
-                row_losses = row_losses * sample_weight
-            self.history.record_batch(name, row_losses.mean().item())
-        return step
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Raise if the epoch had no batch, or if its losses are not finite."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
@@ -16,7 +17,7 @@ from imbalanced_torch._parameters.constraints import check_constraints
 from imbalanced_torch._parameters.foreign_words import VALUES
 from imbalanced_torch._parameters.names import check_keywords, check_names, nested_parameters
 from imbalanced_torch._parameters.protocol import OBJECTS, KeywordParameters
-from imbalanced_torch._parameters.values import listed
+from imbalanced_torch._parameters.values import did_you_mean, listed
 
 #: Loader parameters by which users order rows themselves.
 SAMPLER_PARAMETERS = ("sampler", "batch_sampler", "shuffle")
@@ -30,6 +31,7 @@ def check_parameters(estimator: Any) -> None:
     _check_random_state(estimator.random_state)
     _check_optimizer(estimator.optimizer)
     _check_train_split(estimator.train_split)
+    _check_early_stopping(estimator.early_stopping)
     _check_callbacks(estimator.callbacks, estimator.early_stopping)
     _check_device(estimator.device)
     ours = torch.optim.AdamW if estimator._takes_tables() else torch.optim.Adam
@@ -96,10 +98,25 @@ def _check_optimizer(optimizer: Any) -> None:
 
 
 def _check_train_split(train_split: Any) -> None:
-    if train_split is not None and not callable(train_split):
+    rows = isinstance(train_split, tuple) and len(train_split) == 2
+    if not (train_split is None or rows or callable(train_split)):
         raise TypeError(
-            "train_split must be None or a callable of (dataset, labels), such as skorch's ValidSplit; it is "
-            f"{train_split!r}."
+            "train_split must be None, a tuple (X, y) of rows to hold out, or a callable of (dataset, labels), such as "
+            f"skorch's ValidSplit; it is {listed(train_split)}."
+        )
+
+
+def _check_early_stopping(early_stopping: Any) -> None:
+    if isinstance(early_stopping, bool | np.bool_) or (
+        callable(early_stopping) and not isinstance(early_stopping, type)
+    ):
+        return
+    word = isinstance(early_stopping, str)
+    if not word or (early_stopping != "auto" and early_stopping not in get_scorer_names()):
+        close = did_you_mean(early_stopping, ["auto", *get_scorer_names()]) if word else ""
+        raise (ValueError if word else TypeError)(
+            'early_stopping must be True, False, "auto" or a scorer of scikit-learn, by name or from make_scorer; it '
+            f"is {listed(early_stopping)}.{advice('early_stopping', early_stopping) or close}"
         )
 
 

@@ -80,7 +80,6 @@ CONSTRAINTS: dict[str, Number | Switch] = {
     "iterator_valid__drop_last": Switch(),
     "iterator_train__shuffle": Switch("None, True or False", none=True),
     "iterator_valid__shuffle": Switch("None, True or False", none=True),
-    "early_stopping": Switch('True, False or "auto"', words=("auto",)),
     "validation_fraction": Number("a number in (0, 1)", False, 0, 1, low_in=False, high_in=False),
     "n_iter_no_change": _LEFT_OPEN,
     "tol": Number("a finite number of at least 0", False, 0, math.inf, high_in=False),

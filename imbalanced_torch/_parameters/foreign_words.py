@@ -73,7 +73,6 @@ NAMES: dict[str, str] = {
     "eval_metric": "Use callbacks=[skorch.callbacks.EpochScoring(...)] to see a score; early_stopping=True stops on "
     "the held-out log loss.",
     "metrics": "Use callbacks=[skorch.callbacks.EpochScoring(...)].",
-    "scoring": "Use callbacks=[skorch.callbacks.EpochScoring(...)].",
     "eval_set": "Use train_split=skorch.helper.predefined_split(...) with a Dataset of the rows to validate on.",
     "validation_data": "Use train_split=skorch.helper.predefined_split(...) with a Dataset of the rows to validate on.",
     "validation_split": "Use validation_fraction, with early_stopping=True.",

@@ -211,13 +211,18 @@ def _owners(net: Any) -> Iterator[tuple[Place, Any, list[str]]]:
         optimizer = getattr(net, f"{name}_")
         left = {"state", "param_groups", "defaults", "step"}
         yield (name,), optimizer, [own for own in vars(optimizer) if own not in left and not own.startswith("_")]
-    for i, (name, callback) in enumerate(net.callbacks_[:-1]):  # the last one saves
+    for i, (name, callback) in enumerate(_callbacks(net)):
         yield ("callback", i, name), callback, list(vars(callback))
     for name, value in vars(net).items():  # samplers and the like
         if name.startswith(("iterator_train__", "iterator_valid__")) and hasattr(value, "__dict__"):
             streams = (torch.Generator, *_NUMPY_STREAMS, *_PLAIN)
             if not isinstance(value, type):
                 yield (name,), value, [own for own, stream in vars(value).items() if isinstance(stream, streams)]
+
+
+def _callbacks(net: Any) -> list[tuple[str, Any]]:
+    """Return the callbacks that training depends on, without those that only watch it and the one that saves."""
+    return [(name, one) for name, one in net.callbacks_[:-1] if not getattr(one, "only_watches", False)]
 
 
 def _known(net: Any) -> dict[Place, Any]:
@@ -237,7 +242,8 @@ def _known(net: Any) -> dict[Place, Any]:
         known |= {(name, "parameter", path): value for path, value in part.named_parameters()}
         known |= {(name, "buffer", path): value for path, value in part.named_buffers()}
     known |= {("optimizer", name): getattr(net, f"{name}_") for name in net._optimizers}
-    known |= {("callback", i): callback for i, (_, callback) in enumerate(net.callbacks_)}
+    known |= {("callback", i): callback for i, (_, callback) in enumerate(_callbacks(net))}
+    known[("saves",)] = net.callbacks_[-1][1]
     return {key: thing for key, thing in known.items() if thing is not None}
 
 
