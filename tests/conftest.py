@@ -89,6 +89,7 @@ SLOW = {
     "test_a_real_terminal_shows_the_bar",
     "test_a_score_from_counts_is_scikit_learns",
     "test_a_table_becomes_one_input_for_each_column_and_labels_come_out_as_words",
+    "test_an_exported_graph_predicts_as_predict_does",
     "test_another_process_with_other_hashes_goes_on",
     "test_balanced_on_a_plain_net_is_as_good_as_a_reweighted_one",
     "test_check_estimator_passes_whole_with_no_check_skipped",

@@ -203,6 +203,22 @@ def test_export_calls_to_onnx_or_says_that_there_is_none(folder, tmp_path, monke
     assert (result.exit_code, result.stderr) == (1, "Error: to_onnx needs onnx\n")
 
 
+def test_an_exported_graph_predicts_as_predict_does(folder, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert run("export", folder / "m.safetensors", "--onnx", tmp_path / "m.onnx").exit_code == 0
+    assert run("predict", folder / "m.safetensors", folder / "new.csv", "--out", tmp_path / "p.csv").exit_code == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    X = pd.read_csv(folder / "new.csv").drop(columns="state")
+    feeds = {
+        name: X[[name]].fillna("").to_numpy(dtype=object)
+        if X[name].dtype.kind not in "if"
+        else X[[name]].to_numpy(dtype=np.float32)
+        for name in (given.name for given in session.get_inputs())
+    }
+    labels = session.run(["label"], feeds)[0]
+    assert labels.ravel().tolist() == pd.read_csv(tmp_path / "p.csv")["prediction"].tolist()
+
+
 # -- how it ends
 
 FIT = ("fit", "{}/train.csv", "--target", "state", "--out", "{}/x.safetensors")
