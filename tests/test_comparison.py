@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy.stats import ttest_rel
 from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import average_precision_score, f1_score, make_scorer, recall_score
 from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -99,10 +100,17 @@ STEADY = np.tile([0.0, 0.01, -0.01, 0.005, -0.005], 2)  # folds, of mean 0
 def test_a_gain_of_the_threshold_alone_is_said_with_its_number():
     comparison = made([[0.6 + STEADY, 0.72 + STEADY[::-1], 0.721 + STEADY]])
     assert comparison.finding == (
-        "Over 10 folds, moving the threshold of the plain net gains 0.120 of balanced accuracy (p < 0.001) and "
+        "Over 10 folds, moving the threshold of the plain net gains 0.120 of balanced accuracy (p < 0.001), and "
         'class_weight="balanced" is not better than it beyond noise (+0.001).'
     )
     assert comparison.recommended == MOVED
+
+
+def test_a_threshold_that_gains_nothing_beyond_noise_is_called_so():
+    comparison = made([[0.7 + STEADY, 0.702 + STEADY[::-1]]], [])
+    assert comparison.finding == (
+        "Over 10 folds, moving the threshold of the plain net changes balanced accuracy by +0.002, within noise."
+    )
 
 
 def test_a_remedy_that_is_better_beyond_noise_is_said_and_recommended():
@@ -313,6 +321,14 @@ def test_folds_are_five_twice_unless_they_are_given(found):
     assert compare_strategies(X, y, model, cv=StratifiedKFold(3), **given).by_fold[0].shape == (2, 3)
 
 
+def test_a_pipeline_may_begin_with_texts():
+    texts = ["good day", "fine good day", "bad night", "very bad night", "day", "night"] * 10
+    y = ["day" in text for text in texts]
+    comparison = compare_strategies(texts, y, make_pipeline(CountVectorizer(), small()), strategies=BALANCED, cv=2)
+    assert comparison.rows == {"n_rows": 60, "n_columns": None, "classes": {False: 30, True: 30}}
+    assert "pipeline" not in comparison.code
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars", "csr"])
 def test_tables_and_sparse_rows_are_compared(kind, found):
     X, y, splits, _ = found
@@ -393,6 +409,11 @@ WRONG = [
         {"estimator": StandardScaler()},
         TypeError,
         "estimator must be None, an ImbalancedNetClassifier or a Pipeline that ends in one; it is StandardScaler.",
+    ),
+    (
+        {"estimator": ImbalancedNetClassifier},
+        TypeError,
+        "estimator must be None, an ImbalancedNetClassifier or a Pipeline that ends in one; it is the class Imbalanced",
     ),
     (
         {"estimator": ImbalancedNetClassifier(criterion="focal", criterion__gamma=3)},

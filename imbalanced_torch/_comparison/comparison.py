@@ -285,7 +285,9 @@ def run_comparison(
     after_fit: Callable[[int, int], None] | None = None,
 ) -> StrategyComparison:
     """As `compare_strategies`, and tell after each fit in this process how many are done, and of how many."""
-    model = ImbalancedNetClassifier() if estimator is None else clone(estimator)
+    given = ImbalancedNetClassifier() if estimator is None else estimator
+    net_of(given)  # raises, where clone would say less
+    model = clone(given)
     net, prefix = net_of(model)
     y = check_y(net, y, X)
     labels, counts = np.unique(y, return_counts=True)
@@ -305,8 +307,8 @@ def run_comparison(
     }
 
     def comparison(cv_results: Mapping[str, Any]) -> StrategyComparison:
-        given = {"estimator": estimator, "random_state": random_state}
-        return StrategyComparison(compared, scores, cv_results, share, found, **given)
+        own = {"estimator": estimator, "random_state": random_state}
+        return StrategyComparison(compared, scores, cv_results, share, found, **own)
 
     def best(cv_results: Mapping[str, Any]) -> int:
         return comparison(cv_results).position

@@ -66,7 +66,7 @@ def clause(score: Score, strategies: Sequence[Strategy], test: PairedTests) -> s
         parts.append(_of_remedies(score, strategies, test, known, further=reference != 0))
     elif not parts:
         parts.append(f"{score.noun} has nothing to compare")
-    return " and ".join(parts)
+    return ", and ".join(parts)
 
 
 def _of_moving(score: Score, gain: float, p: float) -> str:
@@ -74,7 +74,7 @@ def _of_moving(score: Score, gain: float, p: float) -> str:
     if np.isfinite(p) and p < LEVEL:
         verb = "gains" if gain > 0 else "loses"
         return f"moving the threshold of the plain net {verb} {number(abs(gain))} of {score.noun} ({p_text(p)})"
-    return f"moving the threshold of the plain net changes {score.noun} by {number(gain, sign=True)}, within noise,"
+    return f"moving the threshold of the plain net changes {score.noun} by {number(gain, sign=True)}, within noise"
 
 
 def _of_remedies(

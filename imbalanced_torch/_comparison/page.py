@@ -91,7 +91,7 @@ def _sections(comparison: Any) -> list[dict[str, Any]]:
     """Return what the page says of each score."""
     result: list[dict[str, Any]] = []
     for score, own, test in zip(comparison.scores, comparison.by_fold, comparison.tests, strict=True):
-        text = clause(score, comparison.strategies, test).replace("noise,", "noise")
+        text = clause(score, comparison.strategies, test)
         result.append(
             {
                 "title": score.noun,

@@ -49,7 +49,7 @@ def net_of(estimator: Any) -> tuple[Any, str]:
     if not isinstance(net, ImbalancedNetClassifier):
         raise TypeError(
             "estimator must be None, an ImbalancedNetClassifier or a Pipeline that ends in one; it is "
-            f"{net.__name__ if isinstance(net, type) else type(net).__name__}."
+            f"{f'the class {net.__name__}' if isinstance(net, type) else type(net).__name__}."
         )
     return net, prefix
 
