@@ -128,6 +128,7 @@ SLOW = {
     "test_the_fitted_module_is_traced_by_the_compiler",
     "test_the_graph_says_nothing_of_the_machine_that_wrote_it",
     "test_the_page_fits_a_phone_and_a_desk_by_day_and_by_night",
+    "test_the_page_of_a_net_without_held_out_rows_and_of_three_classes",
     "test_the_probabilities_of_each_loss_are_in_the_graph",
     "test_training_starts_where_the_risk_has_no_slope",
     "test_two_classes_agree_with_scikit_learns_threshold",
