@@ -297,6 +297,11 @@ def test_a_precision_floor_that_no_set_keeps_says_what_is_reached():
         ("roc_auc", ValueError, "must be a score of predicted labels, .* looks at"),
         (make_scorer(precision_score), ValueError, "needs a level"),
         (
+            lambda proba: proba,
+            TypeError,
+            r"must be cost\(proba, X\) or a scorer\(estimator, X, y\); .* takes 1 argument",
+        ),
+        (
             RecallFloor(at_least=0),
             ValueError,
             r"at_least of decision=RecallFloor\(at_least=0\) must be in \(0, 1\); it is 0",
