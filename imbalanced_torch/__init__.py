@@ -1,6 +1,7 @@
 """Neural nets for class-imbalanced data: `class_weight` and `sampling` as scikit-learn hyperparameters."""
 
 from imbalanced_torch._classifier import ImbalancedNetClassifier
+from imbalanced_torch._comparison.comparison import StrategyComparison, compare_strategies
 from imbalanced_torch._displays.calibration_comparison import CalibrationComparisonDisplay
 from imbalanced_torch._displays.class_balance import ClassBalanceDisplay
 from imbalanced_torch._displays.decision_tradeoff import DecisionTradeoffDisplay
@@ -64,6 +65,7 @@ __all__ = [
     "RowsByClass",
     "SamplingStrategy",
     "Schedule",
+    "StrategyComparison",
     "StrategyComparisonDisplay",
     "TemperedSampling",
     "TrainingCheckpoint",
@@ -73,6 +75,7 @@ __all__ = [
     "UncorrectedDecisionWarning",
     "UnderSampling",
     "VSLoss",
+    "compare_strategies",
     "estimate_prior",
     "show_versions",
 ]

@@ -191,7 +191,7 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
         What the fit was trained with, where that was left open too.
     columns_ : Columns
         Names, kinds and levels of the columns of a table that the net encodes.
-    n_features_in_, feature_names_in_ : int, array of shape (n_features_in_,)
+    n_features_in_, feature_names_in_ : int, array of shape (`n_features_in_`,)
         Columns of X, where X is an array, a table or a CSR matrix, and their names, where these are strings.
     row_shape_ : tuple, dict of tuples or None
         Shape of a row.

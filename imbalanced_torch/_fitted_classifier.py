@@ -415,7 +415,10 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin, HTMLRepr):
 
     @property
     def class_prior_(self) -> np.ndarray:
-        """Class shares in the training rows, weighted by `sample_weight`."""
+        """Class shares of the training rows, weighted by `sample_weight`.
+
+        The weights describe your population, so no correction undoes them.
+        """
         return self.class_priors_.class_prior
 
     @property
@@ -425,7 +428,10 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin, HTMLRepr):
 
     @property
     def effective_prior_(self) -> np.ndarray:
-        """Class shares that the net learned under."""
+        """Class shares that the net learned under, and that its probabilities are at.
+
+        `prior_correction` moves the probabilities to other shares, and leaves these.
+        """
         return self.class_priors_.effective_prior
 
     @property
@@ -435,7 +441,11 @@ class FittedClassifier(Exports, SavesParams, ClassifierMixin, HTMLRepr):
 
     @property
     def history_(self) -> Any:
-        """The history of the training, as skorch keeps it."""
+        """Losses of each epoch, as skorch keeps them.
+
+        With rows held out `valid_loss` (weighted), `valid_log_loss` and `valid_log_loss_corrected` (of probabilities,
+        the net's own and prior-corrected), and under a schedule `remedy_strength`, 0 to 1.
+        """
         return self.net_.history
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -46,12 +46,17 @@ ARROWS = {
         *("_parameters", "_data", "_remedies", "_prediction", "_ensemble"),
         *("_net", "_fit", "_fitted_classifier", "_group"),
     },
+    "_comparison": {
+        *("_classifier", "_data", "_displays", "_parameters", "_persistence", "_prediction", "_version"),
+    },
+    "_command_line": {"_classifier", "_comparison", "_data", "_parameters", "_version"},
+    "__main__": {"_command_line"},
 }
 #: The one file that knows the fast path.
 DOOR = FOLDER / "_net" / "skorch_net.py"
 #: Packages that the core needs, and what is imported where a user asks for it.
 PACKAGES = {"joblib", "narwhals", "numpy", "safetensors", "scipy", "skorch", "sklearn", "torch", "tqdm"}
-OPTIONAL = {"matplotlib", "onnx", "onnxscript", "pandas", "skops"}
+OPTIONAL = {"click", "jinja2", "markupsafe", "matplotlib", "onnx", "onnxscript", "pandas", "polars", "skops"}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
 
 

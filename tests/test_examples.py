@@ -99,6 +99,12 @@ def test_the_reader_leaves_out_rows_of_rare_classes_when_asked():
     assert y.value_counts().to_dict() == {"cp": 143, "im": 77, "pp": 52, "imU": 35, "om": 20, "omL": 5}
 
 
+def test_the_reader_keeps_duplicates_when_asked():
+    X, y = load("kc1", duplicates=True)
+    assert X.shape == (2109, 21)
+    assert (~X.assign(y=y).duplicated()).sum() == len(load("kc1")[0])
+
+
 def test_the_main_example_prints_its_table_draws_its_picture_and_reports(tmp_path, capsys, monkeypatch):
     grid = [
         {"decision": ["trained", "balanced"]},

@@ -297,6 +297,11 @@ def test_a_precision_floor_that_no_set_keeps_says_what_is_reached():
         ("roc_auc", ValueError, "must be a score of predicted labels, .* looks at"),
         (make_scorer(precision_score), ValueError, "needs a level"),
         (
+            lambda proba: proba,
+            TypeError,
+            r"must be cost\(proba, X\) or a scorer\(estimator, X, y\); .* takes 1 argument",
+        ),
+        (
             RecallFloor(at_least=0),
             ValueError,
             r"at_least of decision=RecallFloor\(at_least=0\) must be in \(0, 1\); it is 0",
@@ -304,7 +309,6 @@ def test_a_precision_floor_that_no_set_keeps_says_what_is_reached():
         (PrecisionFloor(confidence=1), ValueError, r"confidence of .* must be in \(0, 1\); it is 1"),
         (RecallFloor(label="fruad"), ValueError, "names 'fruad', which is no class of y"),
     ],
-    ids=lambda value: str(value)[:40] if not isinstance(value, type) else value.__name__,
 )
 def test_wrong_goals_say_what_must_hold_what_came_and_the_choices(decision, error, message):
     with pytest.raises(error, match=message):

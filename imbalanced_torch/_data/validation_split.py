@@ -64,7 +64,10 @@ def split_by_callable(
         Makes rows from X and labels that are not part of `rows`.
     """
     if isinstance(train_split, tuple):
-        return np.arange(len(rows)), make_rows(*train_split)
+        try:
+            return np.arange(len(rows)), make_rows(*train_split)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"train_split must hold X and y like those of fit; they are not: {error}") from error
     with blamed_on("train_split", {"train_split": train_split}, "the held-out part"):
         parts = train_split(rows, y)
     if not isinstance(parts, tuple | list) or len(parts) != 2:

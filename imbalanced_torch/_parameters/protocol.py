@@ -43,7 +43,7 @@ class KeywordParameters(BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, with those of the net's parts that were set.
 
-        Of a derived class whose constructor passes **kwargs on these are its own and those of this class.
+        Of a derived class whose constructor passes `**kwargs` on these are its own and those of this class.
 
         Parameters
         ----------

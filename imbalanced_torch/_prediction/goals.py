@@ -83,7 +83,6 @@ class LevelGoal(Goal):
     def settle(self, evidence: Evidence, rarest: int) -> Offsets:
         code = self._code(self.label, evidence, rarest)
         steps = Steps(evidence, code)
-        _warn_of_chance(self, evidence, code)
         if self.kind == "recall":
             _check_there(self, evidence, code)
             step = int(np.argmax(steps.recall >= self.level - 1e-12))
@@ -92,6 +91,7 @@ class LevelGoal(Goal):
         else:
             step = self._within_budget(steps, evidence.label(code))
         offsets = steps.offsets(step, str(self))
+        _warn_of_chance(self, evidence, code)
         if self.kind != "share":
             rate, n = steps.rate_of(self.kind, step)
             rows = (
@@ -234,7 +234,6 @@ class RecallFloor(BaseEstimator, Goal):
         """
         at_least, confidence = _check_floor(self, evidence)
         code = self._code(self.label, evidence, rarest)
-        _warn_of_chance(self, evidence, code)
         own = np.sort(evidence.margins(code)[evidence.codes == code])
         needed = ceil(log(1 - confidence) / log(at_least) - 1e-9)
         # The greatest k with P(Binomial(n, 1 - at_least) >= k) >= confidence.
@@ -246,7 +245,9 @@ class RecallFloor(BaseEstimator, Goal):
                 f"{len(own)}. Train on more, hold out more, or ask for a lower recall or confidence."
             )
         steps = Steps(evidence, code)
-        return steps.offsets(steps.step_at(own[k - 1]), str(self))
+        offsets = steps.offsets(steps.step_at(own[k - 1]), str(self))
+        _warn_of_chance(self, evidence, code)
+        return offsets
 
 
 @dataclass(repr=False)
@@ -316,7 +317,6 @@ class PrecisionFloor(BaseEstimator, Goal):
         """
         at_least, confidence = _check_floor(self, evidence)
         code = self._code(self.label, evidence, rarest)
-        _warn_of_chance(self, evidence, code)
         steps = Steps(evidence, code)
         error = (1 - confidence) / _SIZES
         fewest = ceil(log(error) / log(at_least) - 1e-9)  # which pass if all of them are right
@@ -332,7 +332,9 @@ class PrecisionFloor(BaseEstimator, Goal):
                 f"and at least {fewest} rows, all of them right, are needed for any bound. Ask for a lower precision "
                 "or confidence, or hold out more."
             )
-        return steps.offsets(int(tried[passed][-1]), str(self))
+        offsets = steps.offsets(int(tried[passed][-1]), str(self))
+        _warn_of_chance(self, evidence, code)
+        return offsets
 
 
 def _written(floor: Any) -> str:
@@ -455,11 +457,19 @@ def _is_scorer(function: Any) -> bool:
     if hasattr(function, "_score_func"):
         return True
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return False
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(needed) == 3
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return False
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in places)
+    if needed not in (2, 3) and not needed < 2 <= len(places):
+        raise TypeError(
+            f"decision as a function must be cost(proba, X) or a scorer(estimator, X, y); {function!r} takes {needed} "
+            f"argument{'s' * (needed != 1)}."
+        )
+    return needed == 3
 
 
 def _checked_scorer(scorer: Any, name: str) -> Any:
