@@ -142,6 +142,7 @@ SLOW = {
     "test_two_jobs_compare_as_one_job_does",
     "test_two_jobs_find_what_one_job_finds",
     "test_warm_start_goes_on_on_all",
+    "test_worker_processes_of_joblib_are_refused",
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from processes import Processes, RaisedError
 from scipy.stats import chi2
 from sklearn.datasets import make_classification
@@ -508,6 +509,43 @@ def test_bad_data_on_one_process_end_the_others_with_the_reason(two):
 def test_a_callback_that_ends_training_on_one_process_ends_it_on_all(two):
     parameters = {"callbacks": [Fails(1, KeyboardInterrupt())], "max_epochs": 50}
     assert two.run(_fit_with, [parameters, parameters]) == [2, 2]
+
+
+def test_a_module_that_is_ready_begins_with_the_weights_of_the_first_process(two):
+    found = two.run(_fit_ready_module)
+    assert found[0] == found[1]
+
+
+def _fit_ready_module(rank):
+    torch.manual_seed(rank)
+    return seen(fitted(rank, "unequal", {**PLAIN, "module": torch.nn.Linear(5, 2)}))["weights"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [({"train_split": None}, {"train_split": (X[:9], y[:9])}), ({"callbacks": None}, {"callbacks": "disable"})],
+    ids=["train_split", "callbacks"],
+)
+def test_rows_set_aside_by_some_processes_only_raise_the_same_error_on_all(two, parameters):
+    failed = two.outcomes(_fit_with, parameters)
+    assert failed[0].text == failed[1].text
+    assert "must fit with the same parameters: " in failed[0].text
+
+
+@pytest.mark.parametrize("module", [MLP, None], ids=["MLP", "default"])
+def test_an_invalid_parameter_raises_on_all(two, module):
+    failed = two.outcomes(_fit_with, [{"module": module, "lr": -1.0}] * 2)
+    assert [one.kind for one in failed] == ["ValueError", "ValueError"]
+
+
+def test_worker_processes_of_joblib_are_refused(monkeypatch):
+    """Each would fit the rows of the one process that has started it."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    get_reusable_executor().shutdown(wait=True)  # those that there are were started without that
+    search = GridSearchCV(ImbalancedNetClassifier(**PLAIN), {"lr": [0.1]}, cv=2, n_jobs=2, error_score="raise")
+    with pytest.raises(RuntimeError, match="this is a worker process of joblib .* Set n_jobs=1"):
+        search.fit(X[:100], y[:100])
+    get_reusable_executor().shutdown(wait=True)
 
 
 class DrawsApart(Callback):

@@ -39,7 +39,12 @@ def agree_on_parameters(estimator: Any, group: Group, seed: int) -> int:
         if name.partition("__")[0] not in _MAY_DIFFER
     }
     texts = {name: f"{repr(value)[:_SHOWN]}" for name, value in parameters.items()}
-    digests = {name: fingerprint(value) for name, value in parameters.items()}
+    digests = {name: _digest(value) for name, value in parameters.items()}
+    # What may differ in what it holds, but not in whether rows are set aside and epochs end early.
+    split = estimator.train_split
+    texts |= {"train_split": str(split if split is None else type(split).__name__)}
+    texts |= {"callbacks": "'disable'" if isinstance(estimator.callbacks, str) else "callbacks or None"}
+    digests |= {name: texts[name] for name in ("train_split", "callbacks")}
     versions = {"imbalanced_torch": __version__, "torch": torch.__version__}
     found = group.gathered((type(estimator).__name__, versions, digests, texts, seed))
     for rank, (name, its_versions, its_digests, its_texts, _) in enumerate(found):
@@ -57,6 +62,11 @@ def agree_on_parameters(estimator: Any, group: Group, seed: int) -> int:
             raise ValueError(f"the processes of a group must fit with the same parameters: {each}.")
     _check_serves_a_group(estimator)
     return found[0][-1]
+
+
+def _digest(value: Any) -> str:
+    # Weights of a module that is ready are the first process's.
+    return fingerprint(repr(value) if isinstance(value, torch.nn.Module) else value)
 
 
 def _check_serves_a_group(estimator: Any) -> None:

@@ -6,6 +6,7 @@ others, wherever they wait, end with an error at once; the next fit begins with 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -96,8 +97,8 @@ class Processes(Group):
         self.size, self.rank = distributed.get_world_size(), distributed.get_rank()
         self.store = distributed.distributed_c10d._get_default_store()
         self.key = f"imbalanced_torch/{number}/failed"
-        timeout = world._get_backend(torch.device("cpu")).options._timeout
-        self.connections: Any = distributed.new_group(timeout=timeout)
+        options = getattr(world._get_backend(torch.device("cpu")), "options", None)
+        self.connections: Any = distributed.new_group(timeout=getattr(options, "_timeout", None))
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -190,6 +191,7 @@ def joined(device: Any) -> Iterator[Group]:
         Where the net is, which the group must serve.
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        _check_worker()
         yield ALONE
         return
     global _fit_count
@@ -210,6 +212,16 @@ def joined(device: Any) -> Iterator[Group]:
             raise
     finally:
         _fits.release()
+
+
+def _check_worker() -> None:
+    """Raise in a worker process of joblib's that a process of a group has started: it would fit a part of the rows."""
+    if os.environ.get("WORLD_SIZE", "1") != "1" and multiprocessing.current_process().name.startswith("LokyProcess"):
+        raise RuntimeError(
+            f"this is a worker process of joblib beside one of a process group of {os.environ['WORLD_SIZE']}, and has "
+            "no rows but that one's. Set n_jobs=1, so that all processes of the group fit together; or unset WORLD_SIZE, "
+            "if there is no group and each process is to fit by itself."
+        )
 
 
 def _check(device: Any) -> None:
