@@ -543,7 +543,7 @@ def test_worker_processes_of_joblib_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     get_reusable_executor().shutdown(wait=True)  # those that there are were started without that
     search = GridSearchCV(ImbalancedNetClassifier(**PLAIN), {"lr": [0.1]}, cv=2, n_jobs=2, error_score="raise")
-    with pytest.raises(RuntimeError, match="this is a worker process of joblib .* Set n_jobs=1"):
+    with pytest.raises(RuntimeError, match=r"this is a worker process of joblib .* Set n_jobs=1"):
         search.fit(X[:100], y[:100])
     get_reusable_executor().shutdown(wait=True)
 

@@ -218,9 +218,9 @@ def _check_worker() -> None:
     """Raise in a worker process of joblib's that a process of a group has started: it would fit a part of the rows."""
     if os.environ.get("WORLD_SIZE", "1") != "1" and multiprocessing.current_process().name.startswith("LokyProcess"):
         raise RuntimeError(
-            f"this is a worker process of joblib beside one of a process group of {os.environ['WORLD_SIZE']}, and has "
-            "no rows but that one's. Set n_jobs=1, so that all processes of the group fit together; or unset WORLD_SIZE, "
-            "if there is no group and each process is to fit by itself."
+            f"this is a worker process of joblib beside one of a process group of {os.environ['WORLD_SIZE']}, and "
+            "has no rows but its. Set n_jobs=1, so that all processes of the group fit together; or unset WORLD_SIZE "
+            "where there is no group and each process is to fit by itself."
         )
 
 
