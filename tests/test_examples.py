@@ -95,8 +95,10 @@ class Dies(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-distributed.init_process_group("gloo")
-X, y = rows_of(distributed.get_rank(), 500)
+store, rank, size = next(distributed.rendezvous("env://"))
+store = distributed.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+X, y = rows_of(rank, 500)
 model = ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0, callbacks=[Dies()]).fit(X, y)
 print("epochs", model.n_iter_, "start", os.environ["TORCHELASTIC_RESTART_COUNT"])
 distributed.destroy_process_group()
