@@ -100,7 +100,7 @@ store = distributed.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
 distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
 X, y = rows_of(rank, 500)
 model = ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0, callbacks=[Dies()]).fit(X, y)
-print("epochs", model.n_iter_, "start", os.environ["TORCHELASTIC_RESTART_COUNT"])
+os.write(1, f"epochs {model.n_iter_} start {os.environ['TORCHELASTIC_RESTART_COUNT']};".encode())  # in one piece
 distributed.destroy_process_group()
 """
 
