@@ -4,8 +4,9 @@
     python benchmarks/cluster.py --quick     # fewer steps
 
 Processes are of this machine and speak through its loopback (gloo). Each has rows of its own, so that twice as many
-processes train on twice as many rows in a step: the efficiency is rows a second of two, over twice those of one. Other work on the machine lowers it; what a step takes of
-the processor's time, without waiting, says what messages and copies cost.
+processes train on twice as many rows in a step: the efficiency is rows a second of two, over twice those of one. Other
+work on the machine lowers it; what a step takes of the processor's time, without waiting, says what messages and copies
+cost.
 """
 
 import argparse

@@ -55,6 +55,7 @@ NOT_NUMERICAL = {
     "test_any_value.py",
     "test_architecture.py",
     "test_constraints.py",
+    "test_engines.py",
     "test_errors.py",
     "test_examples.py",
     "test_hyperparameters.py",
@@ -70,6 +71,7 @@ NOT_NUMERICAL = {
 SLOW_FILES = {
     "test_any_value.py",
     "test_default_statistics.py",
+    "test_engines.py",
     "test_examples.py",
     "test_explaining.py",
     "test_parallel.py",
