@@ -295,7 +295,7 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
     # Training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the net.
+        """Train the net; in a torch process group, one net on the rows that all processes pass.
 
         Parameters
         ----------

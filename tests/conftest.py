@@ -110,6 +110,7 @@ SLOW = {
     "test_killed_at_twenty_moments_it_loses_no_more_than_the_epoch_in_work",
     "test_labels_of_every_kind_are_in_the_graph",
     "test_labels_of_every_kind_come_back",
+    "test_minibatches_give_the_scores_of_one_process_within_noise",
     "test_modules_losses_and_loaders_of_any_kind_end_the_same",
     "test_modules_of_the_users_with_one_logit_or_two_in_both_precisions",
     "test_names_that_outputs_have_and_none_are_called_otherwise",

@@ -15,6 +15,7 @@ from joblib.externals.loky import get_reusable_executor
 from processes import Processes, RaisedError
 from scipy.stats import chi2
 from sklearn.datasets import make_classification
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 from torch import distributed
@@ -157,6 +158,27 @@ def _fit_with_own_validation(rank, parameters):
     split = (X[held_out], y[held_out])
     # The rows that are held out differ by process, and are data.
     return seen(ImbalancedNetClassifier(**parameters, train_split=split).fit(X[own], y[own]))
+
+
+def test_minibatches_give_the_scores_of_one_process_within_noise(two):
+    parameters = {**PLAIN, "max_epochs": 10, "sampling": "weighted", "lr": 0.01}
+    found = np.array(two.run(_scores_of_ten_seeds, {**parameters, "batch_size": 16})[0])
+    alone = [_score(ImbalancedNetClassifier(**{**parameters, "random_state": s}).fit(X[:400], y[:400])) for s in _SEEDS]
+    noise = np.sqrt((np.var(found, ddof=1) + np.var(alone, ddof=1)) / len(_SEEDS))
+    assert abs(found.mean() - np.mean(alone)) < 3 * noise
+    assert found.mean() > 0.85
+
+
+_SEEDS = range(10)
+
+
+def _scores_of_ten_seeds(rank, parameters):
+    own = slice(0, 150) if rank == 0 else slice(150, 400)
+    return [_score(ImbalancedNetClassifier(**{**parameters, "random_state": s}).fit(X[own], y[own])) for s in _SEEDS]
+
+
+def _score(classifier):
+    return roc_auc_score(y[400:], classifier.predict_proba(X[400:])[:, 1])
 
 
 # The same on all processes
