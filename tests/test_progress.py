@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
-from sklearn.model_selection import GridSearchCV
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
@@ -191,13 +192,14 @@ def test_scores_of_each_epoch_are_monitored(data):
     assert all(0 < row["average_precision"] <= 1 for row in rows)
 
 
-def test_bars_are_nested_in_a_search_over_a_pipeline(data, capsys):
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+def test_bars_are_nested_in_a_search_over_a_pipeline(data, capsys, kind):
     pytest.importorskip("rich")
-    search = GridSearchCV(make_pipeline(StandardScaler(), net(max_epochs=2)), {"mlp__lr": [0.01]}, cv=2)
-    search.estimator.steps[-1] = ("mlp", search.estimator.steps[-1][1])
+    pipeline = make_pipeline(StandardScaler(), net(max_epochs=2))
+    search = kind(pipeline, {"imbalancednetclassifier__lr": [0.01, 0.001]}, cv=2)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(*data)
     shown = capsys.readouterr().out
-    for name in ("GridSearchCV", "Pipeline", "ImbalancedNetClassifier"):
+    for name in (kind.__name__, "Pipeline", "ImbalancedNetClassifier"):
         assert name in shown
 
 
