@@ -436,6 +436,20 @@ def _fit_with(rank, parameters):
     return fitted(rank, "unequal", {**PLAIN, **parameters[rank]}).n_iter_
 
 
+def test_fit_on_one_process_and_partial_fit_on_another_raise_the_same_error_on_all(two):
+    failed = two.outcomes(_fit_or_partial_fit)
+    assert failed[0].text == failed[1].text
+    assert failed[0].text == (
+        "calls must be the same on all processes of the group; process 0 has fit from epoch 0, process 1 has "
+        "partial_fit from epoch 0."
+    )
+
+
+def _fit_or_partial_fit(rank):
+    own, classifier = SHARDS["unequal"][rank], ImbalancedNetClassifier(MLP)
+    return classifier.partial_fit(X[own], y[own], classes=[0, 1]) if rank else classifier.fit(X[own], y[own])
+
+
 def test_what_says_nothing_of_the_fit_may_differ(two):
     assert two.run(_fit_with, [{"random_state": 1, "callbacks": [Watcher()]}, {"random_state": None}]) == [5, 5]
 
