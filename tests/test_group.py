@@ -712,6 +712,24 @@ def test_partial_fit_counts_the_chunks_of_all(two, module):
     assert found[0]["priors"][0] == np.bincount(y).tolist()
 
 
+# More than two
+
+SHARDS["three"] = [np.arange(37), np.arange(37, 400), np.arange(400, 600)]
+
+
+def test_three_processes_are_one_fit_too():
+    processes = Processes(3)
+    parameters = {**PLAIN, "class_weight": "balanced", "batch_size": -1, "optimizer": torch.optim.SGD, "lr": 0.5}
+    found = processes.run(fit_and_see, "three", parameters)
+    alone = ImbalancedNetClassifier(**parameters).fit(X, y)
+    assert found[0][0] == found[1][0] == found[2][0]
+    np.testing.assert_allclose(found[0][1], alone.predict_proba(X), rtol=0, atol=1e-10)
+    for remedy in ({"module": Normed, "sampling": "under"}, {"module": None, "early_stopping": "auto"}):
+        found = processes.run(fit_and_see, "three", {**PLAIN, **remedy})
+        assert found[0][0] == found[1][0] == found[2][0]
+    processes.close()
+
+
 # Processes that die, or do not come
 
 
