@@ -13,6 +13,7 @@ import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 from processes import Processes, RaisedError
+from scipy import sparse
 from scipy.stats import chi2
 from sklearn.datasets import make_classification
 from sklearn.metrics import roc_auc_score
@@ -118,7 +119,7 @@ PLAIN = {"module": MLP, "early_stopping": False, "max_epochs": 5, "batch_size": 
     ],
     ids=["SGD", "Adam", "LBFGS"],
 )
-@pytest.mark.parametrize("shards", SHARDS)
+@pytest.mark.parametrize("shards", [*SHARDS])
 def test_a_full_batch_with_class_weights_is_the_fit_of_one_process_on_all_rows(two, shards, optimizer):
     parameters = {**PLAIN, "class_weight": "balanced", "batch_size": -1, "max_epochs": 20, "lr": 0.05, **optimizer}
     found = two.run(fit_and_see, shards, parameters)
@@ -219,6 +220,52 @@ def test_processes_end_with_the_same_net_and_the_priors_of_all_rows(two, remedy)
 def test_modules_losses_and_loaders_of_any_kind_end_the_same(two, parameters):
     found = two.run(fit_and_see, "unequal", {**PLAIN, **parameters})
     assert found[0][0] == found[1][0]
+
+
+class Named(torch.nn.Module):
+    """A module that takes rows as a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 2)
+
+    def forward(self, a, b):
+        return self.layer(torch.cat([a, b], dim=1))
+
+
+class Listed(torch.utils.data.Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        return X[self.rows[place]]
+
+
+KINDS = {
+    "sparse rows": (lambda own: sparse.csr_matrix(np.where(X > 0, X, 0)[own]), None),
+    "a dict": (lambda own: {"a": X[own, :2], "b": X[own, 2:]}, Named),
+    "a Dataset": (lambda own: Listed(own), torch.nn.Linear(5, 1, dtype=torch.float64)),
+    "strings as labels": (lambda own: X[own].tolist(), MLP),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_rows_of_any_kind_are_fitted_together(two, kind):
+    found = two.run(_fit_rows_of_a_kind, kind)
+    assert found[0] == found[1]
+
+
+def _fit_rows_of_a_kind(rank, kind):
+    own = SHARDS["unequal"][rank]
+    make, module = KINDS[kind]
+    labels = np.where(y, "fraud", "legitimate" if rank else "legit")[own] if kind == "strings as labels" else y[own]
+    classifier = ImbalancedNetClassifier(module, max_epochs=2, sampling="weighted", random_state=0)
+    found = seen(classifier.fit(make(own), labels))
+    assert len(found["classes"]) == (3 if kind == "strings as labels" else 2)
+    return found
 
 
 def test_the_rows_of_small_shards_are_held_out_as_those_of_one(two):
