@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ _forked = False
 #: Held by the thread that fits: messages of two fits at once would mix.
 _fits = threading.RLock()
 _fit_count = 0
+#: Seconds in which what was sent last comes to its end.
+_PAUSE = 0.1
 #: The connections of the last fit, where it went well, and torch's group that they were made from: torch holds both.
 _kept: tuple[Any, Any] = (lambda: None, lambda: None)
 _EACH_WITH_ITS_OWN = "Start processes that each call torch.distributed.init_process_group, as torchrun does."
@@ -186,6 +189,8 @@ class Processes(Group):
         with suppress(RuntimeError):  # the store is gone with its process
             self.store.compare_set(self.key, "", reason)  # the first to fail is why
         with suppress(RuntimeError, ValueError, AssertionError):  # the user has ended the group meanwhile
+            # torch 2.6 closes them while it holds Python's lock, which the threads that have sent need to end.
+            time.sleep(_PAUSE)
             distributed.destroy_process_group(self.connections)
         self.connections = None
 
