@@ -38,7 +38,7 @@ PAGES = {
         *("strategies", "probabilities", "goals", "default_net", "own_modules", "losses", "extending"),
         *("watching", "comparing", "displays", "explaining", "command_line"),
     ],
-    "At work": ["shipping", "onnx", "speed", "large_fits"],
+    "At work": ["shipping", "onnx", "speed", "large_fits", "scale"],
     "Evidence": ["examples", "strength", "benchmark"],
     "Reference": ["api"],
     "Project": ["changelog", "contributing", "release"],

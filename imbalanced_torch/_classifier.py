@@ -12,6 +12,7 @@ import torch
 from imbalanced_torch._data.checks import check_classes
 from imbalanced_torch._data.training_data import COLUMNS, TrainingData, read_training_data
 from imbalanced_torch._ensemble.members import Members
+from imbalanced_torch._fit.agreement import check_same_net
 from imbalanced_torch._fit.nets import build_net, continue_net
 from imbalanced_torch._fit.scikit_learn_callbacks import CallbackSupportMixin, managed_callbacks
 from imbalanced_torch._fit.seeds import HOLDOUT, SAMPLING, TRAINING, choose_seed, draws_globally, random_stream
@@ -19,6 +20,7 @@ from imbalanced_torch._fit.settings import Settings, choose_settings
 from imbalanced_torch._fit.training_parts import (
     check_same_rows,
     deal_folds,
+    held_out_of_all,
     held_out_rows,
     make_callbacks,
     make_members,
@@ -26,6 +28,7 @@ from imbalanced_torch._fit.training_parts import (
     make_scores,
 )
 from imbalanced_torch._fitted_classifier import FittedClassifier
+from imbalanced_torch._group.processes import Group, joined
 from imbalanced_torch._net.global_state import reseed, sub_seed, worker_threads
 from imbalanced_torch._net.skorch_net import ImbalancedNet
 from imbalanced_torch._parameters.checks import check_parameters
@@ -292,7 +295,7 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
     # Training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the net.
+        """Train the net; in a torch process group, one net on the rows that all processes pass.
 
         Parameters
         ----------
@@ -328,9 +331,9 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
         """
         check_constraints({"warm_start": self.warm_start})
         net = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        with worker_threads(), random_stream(self, X), _gradients(), managed_callbacks(self):
-            classes = None if net is None else self.classes_
-            return self._train(X, y, sample_weight, classes=classes, net=net)
+        classes, seeded, shown = None if net is None else self.classes_, random_stream(self, X), managed_callbacks(self)
+        with joined(self.device) as group, worker_threads(), seeded, _gradients(), shown:
+            return self._train(X, y, sample_weight, classes=classes, net=net, group=group)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train the net for one epoch on these rows, from where the last call left it.
@@ -379,8 +382,8 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
             )
         else:
             classes = self.classes_
-        with worker_threads(), random_stream(self, X), _gradients():
-            return self._train(X, y, sample_weight, classes=classes, net=net, single_epoch=True)
+        with joined(self.device) as group, worker_threads(), random_stream(self, X), _gradients():
+            return self._train(X, y, sample_weight, classes=classes, net=net, group=group, single_epoch=True)
 
     def _train(
         self,
@@ -390,17 +393,18 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
         *,
         classes: np.ndarray | None,
         net: ImbalancedNet | None,
+        group: Group,
         single_epoch: bool = False,
     ) -> Self:
         """Train a new net, or a copy of one that goes on, and assign what was learned once all has gone well."""
         # 1. Parameters: wrong ones raise before the data are read.
         check_parameters(self)
-        seed, checkpoint = choose_seed(self, X, net, single_epoch=single_epoch)
+        seed, checkpoint = choose_seed(self, X, net, group, single_epoch=single_epoch)
         n_before = 0 if net is None else len(net.history)
 
         # 2. Data: checked, labels become codes, and some rows are held out; nothing below sees those.
         split_seed = sub_seed(seed, HOLDOUT)
-        data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, single_epoch=single_epoch)
+        data = read_training_data(self, X, y, sample_weight, classes, net, split_seed, group, single_epoch=single_epoch)
         check_same_rows(checkpoint, data)
 
         # 3. Settings: what the user leaves open, by the data; in an ensemble each member holds out a fold.
@@ -424,7 +428,7 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
         self._decide(new, plan, data.classes, holds_out=data.validation is not None or folds is not None)
 
         # 6. Training: epoch by epoch, each as plan.epoch(i) says.
-        stream = sub_seed(seed, TRAINING, n_before)
+        stream = group.own(sub_seed(seed, TRAINING, n_before))
         if draws_globally(self, X):
             reseed(stream)
         members = make_members(new, settings, data, folds, seed)
@@ -463,13 +467,14 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
         net.predict_with(prediction)
 
     def _assign(self, net: ImbalancedNet, data: TrainingData, settings: Settings, members: Members | None) -> Self:
+        check_same_net(net, data.group)
         for name in COLUMNS:
             self.__dict__.pop(name, None)
         self._forget_held_out()
         self.__dict__.update(data.columns)
         held_out = held_out_rows(net, data, members)
         if held_out is not None:
-            self._held_out = held_out
+            self._held_out = held_out_of_all(held_out, data, net.seed)
         if held_out is not None and held_out.members is not None:
             self.oof_proba_ = members.out_of_fold_proba(net, held_out.logits)  # type: ignore[union-attr]
             self.oof_log_loss_ = data.log_loss(self.oof_proba_)

@@ -15,17 +15,21 @@ FOLDER = Path(imbalanced_torch.__file__).parent
 ARROWS = {
     "_version": set(),
     "_parameters": set(),
-    "_data": {"_parameters"},
+    "_group": set(),
+    "_data": {"_parameters", "_group"},
     "_losses": {"_parameters"},
-    "_remedies": {"_parameters", "_data"},
+    "_remedies": {"_parameters", "_data", "_group"},
     "_prediction": {"_parameters", "_data", "_losses"},
     "_persistence": {"_parameters", "_remedies", "_version"},
-    "_ensemble": {"_parameters", "_data", "_losses"},
-    "_net": {"_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"},
+    "_ensemble": {"_parameters", "_data", "_losses", "_group"},
+    "_net": {
+        *("_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"),
+        "_group",
+    },
     "_fast": {"_data", "_losses", "_ensemble", "_net"},
     "_fit": {
         *("_parameters", "_data", "_losses", "_remedies", "_prediction"),
-        *("_persistence", "_ensemble", "_net"),
+        *("_persistence", "_ensemble", "_net", "_group", "_version"),
     },
     "_displays": {"_parameters", "_data", "_prediction", "_remedies"},
     "_repr": {"_parameters", "_prediction"},
@@ -40,7 +44,7 @@ ARROWS = {
     },
     "_classifier": {
         *("_parameters", "_data", "_remedies", "_prediction", "_ensemble"),
-        *("_net", "_fit", "_fitted_classifier"),
+        *("_net", "_fit", "_fitted_classifier", "_group"),
     },
     "_comparison": {
         *("_classifier", "_data", "_displays", "_parameters", "_persistence", "_prediction", "_version"),

@@ -1,7 +1,9 @@
 """What the examples claim."""
 
 import copy
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from imbalanced_torch import MLP, ImbalancedNetClassifier
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import cluster_torchrun  # noqa: E402
 import displays  # noqa: E402
 import goals  # noqa: E402
 import strategies  # noqa: E402
@@ -57,6 +60,55 @@ def test_the_three_ways_of_the_textbook(scored, tmp_path):
         assert plain["recall"] < 0.01
     textbook.picture({name: table, "again": table}, tmp_path / "textbook.png")
     assert (tmp_path / "textbook.png").stat().st_size > 10_000
+
+
+def run_by_torchrun(script, *arguments, options=()):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*command, str(script), *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_two_processes_of_torchrun_train_one_net(tmp_path):
+    said = run_by_torchrun(EXAMPLES / "cluster_torchrun.py", "--rows", 1000, "--epochs", 10, "--save", tmp_path / "net")
+    assert "2,000 rows on 2 processes, 1,000 of them here" in said
+    labels = np.concatenate([cluster_torchrun.rows_of(place, 1000)[1] for place in range(2)])
+    model = ImbalancedNetClassifier.load(tmp_path / "net")  # without a group
+    assert model.class_prior_.tolist() == pytest.approx([np.mean(labels == label) for label in model.classes_])
+    assert model.predict_proba(cluster_torchrun.rows_of(2, 50)[0]).shape == (50, 2)
+
+
+DIES_ONCE = """
+import os, signal
+from skorch.callbacks import Callback
+from torch import distributed
+from cluster_torchrun import rows_of
+from imbalanced_torch import MLP, ImbalancedNetClassifier
+
+
+class Dies(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+store, rank, size = next(distributed.rendezvous("env://"))
+store = distributed.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+X, y = rows_of(rank, 500)
+model = ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0, callbacks=[Dies()]).fit(X, y)
+os.write(1, f"epochs {model.n_iter_} start {os.environ['TORCHELASTIC_RESTART_COUNT']};".encode())  # in one piece
+distributed.destroy_process_group()
+"""
+
+
+def test_torchrun_starts_a_fit_again_when_a_process_has_died(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})" + DIES_ONCE)
+    assert run_by_torchrun(script, options=["--max-restarts", "1"]).count("epochs 3 start 1") == 2
 
 
 def test_the_reader_gives_the_patients_as_described():

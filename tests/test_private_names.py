@@ -120,3 +120,17 @@ def test_scikit_learn_has_the_context_that_tears_callbacks_down():
     support = pytest.importorskip("sklearn.callback._callback_support", reason="from scikit-learn 1.9 on")
     assert callable(support.callback_management_context)
     assert hasattr(support.CallbackSupportMixin, "_init_callback_context")
+
+
+def test_torch_says_what_a_process_group_is_made_of(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        c10d = torch.distributed.distributed_c10d
+        assert str(c10d.get_backend_config()).startswith("cpu:gloo")
+        assert c10d._get_default_store().check(["no key"]) is False
+        backend = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
+        assert backend.options._timeout.total_seconds() > 0
+    finally:
+        torch.distributed.destroy_process_group()
+    for name in ("_get_default_store", "_get_backend", "_timeout"):
+        assert name in CONTRIBUTING

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from imbalanced_torch._data.columns import Columns, is_table
 from imbalanced_torch._data.rows import n_rows, row_shape
 from imbalanced_torch._data.values import check_format, check_numbers, kind, named, native, readable
+from imbalanced_torch._group.processes import ALONE, Group
 from imbalanced_torch._parameters.values import listed
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -26,7 +27,9 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _CHUNK = 1 << 20
 
 
-def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes: bool = False) -> Any:
+def check_X(
+    estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes: bool = False, group: Group = ALONE
+) -> Any:
     """Return X as an array, CSR matrix, dict of arrays or Dataset; raise if it is not finite or has other columns.
 
     Parameters
@@ -39,6 +42,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
         Whether values must be finite, NaN aside where that is said.
     encodes : bool
         Whether categories and missing values of a table become numbers here.
+    group : Group
+        The processes of the fit: their tables have the same columns, and the levels that any of them has.
     """
     if not reset and _is_as_in_fit(estimator, X, finite):
         return X
@@ -47,7 +52,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
             vars(estimator).pop(name, None)
     columns = getattr(estimator, "columns_", None)
     if is_table(X) and (encodes if reset else columns is not None):
-        return _table(estimator, X, reset, finite)
+        return _table(estimator, X, reset, finite, group)
     if columns is not None and "category" in columns.kinds:
         raise ValueError(
             f"X must be a table, as in fit, for {type(estimator).__name__} has learned categories by name: "
@@ -76,11 +81,11 @@ def check_X(estimator: Any, X: Any, *, reset: bool, finite: bool | str, encodes:
     return checked
 
 
-def _table(estimator: Any, X: Any, reset: bool, finite: bool | str) -> np.ndarray:
+def _table(estimator: Any, X: Any, reset: bool, finite: bool | str, group: Group) -> np.ndarray:
     """Return the values of a table, its columns found by name."""
     if 0 in X.shape:
         raise ValueError(f"X must have at least one row and one column; it is a table of shape {X.shape}.")
-    columns = Columns.of(X) if reset else estimator.columns_
+    columns = Columns.merged(group.gathered(Columns.of(X))) if reset else estimator.columns_
     values = columns.values(X)
     if finite and (bad := np.isinf(values).any(axis=0)).any():
         named = [columns.names[j] for j in np.flatnonzero(bad).tolist()]
@@ -269,7 +274,7 @@ def _labels(name: str, labels: np.ndarray, place: str = "row") -> np.ndarray:
     )
 
 
-def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+def check_sample_weight(sample_weight: Any, n: int, group: Group = ALONE) -> np.ndarray | None:
     """Return the weights as a float array of shape (n,), or None."""
     if sample_weight is None:
         return None
@@ -293,12 +298,12 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must not be negative; row {(weights < 0).argmax()} has {weights.min()}.")
     if not weights.any():
         raise ValueError("sample_weight must be positive in some row; all weights are zero.")
-    return _summable(weights)
+    return _summable(weights, group)
 
 
-def _summable(weights: np.ndarray) -> np.ndarray:
+def _summable(weights: np.ndarray, group: Group) -> np.ndarray:
     """Return weights, or a power of two times as much, so that neither their sum nor their mean leaves the range."""
-    largest, most = weights.max(), np.sqrt(np.finfo(weights.dtype).max)
+    largest, most = group.largest(weights.max()), np.sqrt(np.finfo(weights.dtype).max)
     if not 1 / most <= largest <= most:
         weights = np.ldexp(weights, -int(np.frexp(largest)[1]))
     return native(weights)

@@ -118,6 +118,30 @@ class Columns:
         blank = frozenset(place for place, content in enumerate(contents) if content == "nothing")
         return cls(names, tuple(_KINDS[content] for content in contents), tuple(levels), blank)
 
+    @classmethod
+    def merged(cls, parts: Sequence[Columns]) -> Columns:
+        """Return what the columns of several tables, which are parts of one, are together.
+
+        A level that one part has is a level, and what holds nothing in one part is what it is in another.
+
+        Raises
+        ------
+        ValueError
+            If the parts have other columns, or a column is of several kinds, or has too many levels.
+        """
+        first = parts[0]
+        for rank, part in enumerate(parts):
+            if part.names != first.names:
+                raise ValueError(
+                    "the columns of X must be the same on all processes of the group, in the same order; process 0 "
+                    f"has {_first([*map(repr, first.names)])}, process {rank} has {_first([*map(repr, part.names)])}."
+                )
+        if len(parts) == 1:
+            return first
+        found = [_merged_column(parts, place) for place in range(len(first.names))]
+        blank = frozenset.intersection(*(part.blank for part in parts))
+        return cls(first.names, tuple(kind for kind, _ in found), tuple(levels for _, levels in found), blank)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "blank": sorted(self.blank)}  # skops empties frozensets before its version 0.16
 
@@ -200,6 +224,28 @@ class Columns:
             return np.full(len(column), np.nan, dtype)
         of_fit = f"{self.kinds[place]}s" if levels is None else f"a category of {_family(levels)}"
         raise _OtherKindError(f"{of_fit} in fit, now {now}")
+
+
+def _merged_column(parts: Sequence[Columns], place: int) -> tuple[str, tuple[Any, ...] | None]:
+    """Return the kind and the levels of a column of several tables."""
+    name, there = parts[0].names[place], [part for part in parts if place not in part.blank] or parts[:1]
+    kinds = {part.kinds[place] for part in there}
+    if kinds == {"number", "boolean"}:
+        kinds = {"number"}
+    levels = {level for part in there for level in part.levels[place] or ()}
+    families = {_family(part.levels[place] or ()) for part in there if part.levels[place]}
+    if len(kinds) > 1 or len(families) > 1:
+        raise ValueError(
+            f"the columns of X must hold the same on all processes of the group; {name!r} holds "
+            f"{sorted(kinds) if len(kinds) > 1 else sorted(families)}."
+        )
+    if len(levels) > MAX_LEVELS:
+        raise ValueError(
+            "the columns of X must be numbers, booleans, or strings and categories of at most "
+            f"{MAX_LEVELS} levels; {name!r} has {len(levels)} on all processes of the group. Let skrub make numbers of "
+            f"them: {_LINE}"
+        )
+    return kinds.pop(), tuple(sorted(levels)) if levels else None
 
 
 class _OtherKindError(Exception):

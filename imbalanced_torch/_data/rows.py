@@ -214,10 +214,12 @@ class Rows(Dataset[Any]):
         """Return these rows, whose values become of another dtype."""
         return self._like(dtype=dtype)
 
-    def weighing_one(self) -> Rows:
-        """Return these rows with sample weights of mean 1."""
+    def weighing_one(self, mean: float | None = None) -> Rows:
+        """Return these rows with sample weights of mean 1, or divided by the mean of more rows than these."""
         weights = self.sample_weight
-        return self if weights is None else self._like(sample_weight=weights / weights.mean())
+        if weights is None:
+            return self
+        return self._like(sample_weight=weights / (weights.mean() if mean is None else mean))
 
     def _like(self, **other: Any) -> Rows:
         collate = None if self.collate is None else self.collate.function

@@ -13,6 +13,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from imbalanced_torch._data.checks import check_sample_weight, check_X, check_y, encode
 from imbalanced_torch._data.rows import Rows, check_fits, class_counts, is_matrix, resolve_dtype, row_shape
 from imbalanced_torch._data.validation_split import split_by_callable, stratified_split
+from imbalanced_torch._group.agreement import (
+    agree_on_values,
+    agree_on_X,
+    agreed_dtype,
+    agreed_labels,
+    warn_of_the_same_rows,
+)
+from imbalanced_torch._group.processes import ALONE, Group, same
 from imbalanced_torch._parameters.values import listed
 
 #: early_stopping="auto" holds rows out where so many of the rarest class come to each part.
@@ -38,6 +46,8 @@ class TrainingData:
         Whether training stops on these.
     columns : mapping
         Fitted attributes that say what X is like.
+    group : Group
+        The processes whose rows these are a part of.
     """
 
     classes: np.ndarray
@@ -45,6 +55,7 @@ class TrainingData:
     validation: Rows | None
     stops_early: bool
     columns: Mapping[str, Any]
+    group: Group = ALONE
 
     @property
     def n_levels(self) -> np.ndarray | None:
@@ -68,7 +79,11 @@ class TrainingData:
         """Return the log loss, weighted as the training rows are, of probabilities of all rows, shape (n, K)."""
         rows: Any = self.training
         of_truth = proba[slice(None) if rows.index is None else rows.index][np.arange(len(rows)), rows.codes]
-        mean = np.average(np.log(of_truth.clip(1e-15), dtype=float), weights=rows.sample_weight)
+        losses = np.log(of_truth.clip(1e-15), dtype=float)
+        mean = np.average(losses, weights=rows.sample_weight)
+        if not self.group.alone:
+            weights = np.ones(len(rows)) if rows.sample_weight is None else rows.sample_weight.astype(float)
+            mean = np.divide(*self.group.sum(np.array([weights @ losses, weights.sum()])))
         return 0.0 - float(mean)  # 0 is not -0
 
 
@@ -80,6 +95,7 @@ def read_training_data(
     classes: np.ndarray | None,
     net: Any,
     split_seed: int,
+    group: Group = ALONE,
     *,
     single_epoch: bool,
 ) -> TrainingData:
@@ -95,15 +111,20 @@ def read_training_data(
         The net that goes on, whose columns and dtype these rows must have.
     split_seed : int
         Seeds which rows are held out.
+    group : Group
+        The processes that fit together, each with its own rows.
     single_epoch : bool
         Whether this is a call of `partial_fit`, whose y may lack classes and from which no rows are held out.
     """
+    agree_on_X(group, X, sample_weight)
     seen = object.__new__(type(estimator))  # on which scikit-learn's checks write what they find of the columns
     vars(seen).update(vars(estimator))
-    X = check_X(seen, X, reset=net is None, finite=estimator._finite(), encodes=estimator._takes_tables())
+    X = check_X(seen, X, reset=net is None, finite=estimator._finite(), encodes=estimator._takes_tables(), group=group)
     y = check_y(seen, y, X)
-    weights = check_sample_weight(sample_weight, len(y))
-    classes = _check_classes(y, classes, whole=not single_epoch)
+    weights = check_sample_weight(sample_weight, len(y), group)
+    agree_on_values(group, X, vars(seen))
+    warn_of_the_same_rows(group, X, y)
+    classes = _check_classes(y, classes, whole=not single_epoch, group=group)
     kept = None
     if weights is not None and not weights.all():  # rows of weight 0 leave the loss and the draw; their classes stay
         kept = np.flatnonzero(weights)
@@ -111,23 +132,25 @@ def read_training_data(
     rows = Rows(
         X, kept, encode(y, classes, "classes"), weights, collate=estimator._part("iterator_train").get("collate_fn")
     )
-    rows = rows.converted(resolve_dtype(estimator.dtype, rows, estimator.device) if net is None else net.dtype)
+    dtype = resolve_dtype(estimator.dtype, rows, estimator.device) if net is None else net.dtype
+    rows = rows.converted(agreed_dtype(group, dtype, is_table="columns_" in vars(seen)))
     check_fits(X, rows.dtype, getattr(seen, "feature_names_in_", None))
-    stops_early = not single_epoch and _stops_early(estimator, rows, len(classes))
+    stops_early = not single_epoch and _stops_early(estimator, rows, len(classes), group)
     training, validation = rows, None
     if not single_epoch:
-        training, validation = _split(seen, rows, y, classes, split_seed, stops_early)
-        _check_counts(training, rows, classes)
+        training, validation = _split(seen, rows, y, classes, split_seed, stops_early, group)
+        _check_counts(training, rows, classes, group)
     columns = {name: vars(seen)[name] for name in COLUMNS if name in vars(seen)}
-    return TrainingData(classes, training, validation, stops_early, columns)
+    return TrainingData(classes, training, validation, stops_early, columns, group)
 
 
-def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np.ndarray:
-    """Return the labels, sorted: those of y, or those given before."""
+def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool, group: Group) -> np.ndarray:
+    """Return the labels, sorted: those of y on all processes, or those given before."""
     if classes is None or whole:
         found = np.unique(y)
         if y.dtype.kind in "iu" and len(found) > len(y) / 2:  # other labels were looked at before
             check_classification_targets(y)  # warns that y may be a regression's
+        found = agreed_labels(group, found)
         if classes is not None and not np.array_equal(found, classes):
             raise ValueError(
                 f"warm_start needs the classes of the first fit, {listed(classes)}; y has {listed(found)}."
@@ -138,7 +161,7 @@ def _check_classes(y: np.ndarray, classes: np.ndarray | None, whole: bool) -> np
     return classes
 
 
-def _stops_early(estimator: Any, rows: Rows, n_classes: int) -> bool:
+def _stops_early(estimator: Any, rows: Rows, n_classes: int, group: Group) -> bool:
     if isinstance(estimator.callbacks, str) and estimator.callbacks == "disable":
         return False
     early_stopping = estimator.early_stopping
@@ -147,7 +170,7 @@ def _stops_early(estimator: Any, rows: Rows, n_classes: int) -> bool:
     if holds_out_folds(estimator, rows):
         return True
     # Both parts must say something of the rarest class.
-    counts = class_counts(rows.codes, n_classes)  # type: ignore[arg-type]
+    counts = group.sum(class_counts(rows.codes, n_classes))  # type: ignore[arg-type]
     rarest = counts[counts > 0].min()
     return bool(rarest * min(estimator.validation_fraction, 1 - estimator.validation_fraction) >= _ENOUGH_ROWS)
 
@@ -158,7 +181,7 @@ def holds_out_folds(estimator: Any, rows: Rows) -> bool:
 
 
 def _split(
-    estimator: Any, rows: Rows, y: np.ndarray, classes: np.ndarray, seed: int, stops_early: bool
+    estimator: Any, rows: Rows, y: np.ndarray, classes: np.ndarray, seed: int, stops_early: bool, group: Group
 ) -> tuple[Rows, Rows | None]:
     """Return the rows to train on, and those that are held out."""
     if estimator.train_split is not None:
@@ -174,11 +197,17 @@ def _split(
             raise ValueError("train_split holds out no rows, but early stopping needs some; set early_stopping=False.")
     elif stops_early and not holds_out_folds(estimator, rows):
         fraction, rng = float(estimator.validation_fraction), np.random.RandomState(seed)
-        positions, held_out = stratified_split(rows.codes, fraction, rng)  # type: ignore[arg-type]
+        positions, held_out = stratified_split(rows.codes, fraction, rng, group, len(classes))  # type: ignore[arg-type]
         validation = rows.part(held_out)
     else:
         return rows, None
-    return rows.part(positions), None if validation is None else validation.weighing_one()
+    same(group, "whether train_split holds rows out", validation is not None)
+    if validation is None or validation.sample_weight is None:
+        return rows.part(positions), validation
+    mean = None
+    if not group.alone:
+        mean = np.divide(*group.sum(np.array([float(validation.sample_weight.sum()), len(validation)])))
+    return rows.part(positions), validation.weighing_one(mean)
 
 
 def warn_of_scales(rows: Rows, names: Any, stacklevel: int) -> None:
@@ -213,9 +242,11 @@ def warn_of_scales(rows: Rows, names: Any, stacklevel: int) -> None:
         )
 
 
-def _check_counts(training: Rows, rows: Rows, classes: np.ndarray) -> None:
+def _check_counts(training: Rows, rows: Rows, classes: np.ndarray, group: Group) -> None:
     """Check the rows of each class to train on against those of positive weight."""
-    counts, weighted = (class_counts(part.codes, len(classes)) for part in (training, rows))  # type: ignore[arg-type]
+    if not group.alone and not len(training):
+        raise ValueError("each process of a group must have a row of positive weight to train on; this one has none.")
+    counts, weighted = (group.sum(class_counts(part.codes, len(classes))) for part in (training, rows))  # type: ignore[arg-type]
     lost = (counts == 0) & (weighted > 0)
     if lost.any():
         raise ValueError(f"train_split leaves no row to train on for the classes {listed(classes[lost])}.")

@@ -8,23 +8,39 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Subset
 
-from imbalanced_torch._data.rows import Rows
+from imbalanced_torch._data.rows import Rows, class_counts
+from imbalanced_torch._group.processes import ALONE, Group
 from imbalanced_torch._parameters.names import blamed_on
 
 
-def stratified_split(codes: np.ndarray, fraction: float, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions to train on and to hold out. A class too rare to split stays in training."""
+def stratified_split(
+    codes: np.ndarray, fraction: float, rng: np.random.RandomState, group: Group = ALONE, n_classes: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions to train on and to hold out. A class too rare to split stays in training.
+
+    Of the rows that the processes of a group have, as many are held out as if they were one's.
+    """
     held_out = np.zeros(len(codes), dtype=bool)
+    quotas = {} if group.alone else dict(enumerate(_quotas(class_counts(codes, n_classes), fraction, group).tolist()))
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        n = min(round(fraction * len(rows)), len(rows) - 1)
+        n = quotas.get(int(code), min(round(fraction * len(rows)), len(rows) - 1))
         held_out[rng.permutation(rows)[:n]] = True
-    if not held_out.any():
+    if held_out.all():  # of a small shard
+        held_out[rng.randint(len(codes))] = False
+    if not group.total(int(held_out.sum())):
         raise ValueError(
-            f"validation_fraction={fraction} of {len(codes)} rows leaves none to validate on; raise it, or set "
-            "early_stopping=False."
+            f"validation_fraction={fraction} of {group.total(len(codes))} rows leaves none to validate on; raise it, "
+            "or set early_stopping=False."
         )
     return _positions_of(~held_out), _positions_of(held_out)
+
+
+def _quotas(counts: np.ndarray, fraction: float, group: Group) -> np.ndarray:
+    """Return how many rows of each class a process holds out, shape (K,): its part of what all hold out."""
+    n, before = group.sum(counts), group.before(counts)
+    upto, after = (np.minimum(np.round(fraction * c), np.maximum(n - 1, 0)) for c in (before, before + counts))
+    return (after - upto).astype(int)
 
 
 def _positions_of(chosen: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ What was learned is in buffers, so that it goes wherever the module goes: device
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -13,6 +14,8 @@ import torch
 from scipy import sparse
 from torch import nn
 from torch.nn.functional import pad
+
+from imbalanced_torch._group.processes import ALONE, Group
 
 #: Bins of all columns together, and the points on which ranks are learned.
 _ALL_BINS, _GRID = 256, 257
@@ -115,6 +118,7 @@ class ColumnEncoder(nn.Module):
         sample_weight: np.ndarray | None = None,
         n_bins: int = 12,
         seed: int = 0,
+        group: Group = ALONE,
     ) -> Self:
         """Learn medians, scales, ranks and levels.
 
@@ -129,19 +133,26 @@ class ColumnEncoder(nn.Module):
             Bins of a number at most; 0 for none.
         seed : int
             Of the rows that quantiles are learned from, where there are many.
+        group : Group
+            The processes whose rows these are a part of. Up to 20,000 rows in all are looked at as they are; of more,
+            each process passes as large a part of its own on.
         """
         if sparse.issparse(X):
-            return self._fit_sparse(X)
+            return self._fit_sparse(X, group)
         n_levels = np.zeros(X.shape[1], dtype=int) if n_levels is None else n_levels
         self.set_buffer("numbers", np.flatnonzero(n_levels == 0))
         self.set_buffer("categories", np.flatnonzero(n_levels > 0))
-        self._fit_numbers(X, sample_weight, n_bins, seed)
-        self._fit_levels(X, n_levels)
+        self._fit_levels(X, n_levels, group)
+        if not group.alone:
+            X, sample_weight = _rows_of_all(X, sample_weight, seed, group)
+        self._fit_numbers(X, sample_weight, n_bins, seed, group)
         return self
 
-    def _fit_numbers(self, X: np.ndarray, sample_weight: np.ndarray | None, n_bins: int, seed: int) -> None:
+    def _fit_numbers(
+        self, X: np.ndarray, sample_weight: np.ndarray | None, n_bins: int, seed: int, group: Group
+    ) -> None:
         some = slice(None)
-        if len(X) > _QUANTILE_ROWS:
+        if group.alone and len(X) > _QUANTILE_ROWS:
             some = np.random.RandomState(seed).choice(len(X), _QUANTILE_ROWS, replace=False)  # type: ignore[assignment]
         weights = np.ones(len(X)) if sample_weight is None else sample_weight
         found = [_Number(X[:, j], some, weights) for j in self.numbers.tolist()]
@@ -165,13 +176,13 @@ class ColumnEncoder(nn.Module):
         self.set_buffer("bin_slope", slope.astype(np.float32))
         self.set_buffer("bin_offset", offset.astype(np.float32))
 
-    def _fit_levels(self, X: np.ndarray, n_levels: np.ndarray) -> None:
+    def _fit_levels(self, X: np.ndarray, n_levels: np.ndarray, group: Group) -> None:
         first: list[int] = []
         places: list[np.ndarray] = []
         n_one_hot = 0
         for j in self.categories.tolist():
             first.append(sum(map(len, places)))
-            counts = np.bincount(_codes(X[:, j], n_levels[j]), minlength=n_levels[j] + 2)
+            counts = group.sum(np.bincount(_codes(X[:, j], n_levels[j]), minlength=n_levels[j] + 2))
             frequent = counts >= _LEVEL_ROWS
             frequent[n_levels[j]] = False  # unseen ones
             place = np.full(len(counts), n_one_hot)  # shared by what is rare
@@ -182,10 +193,10 @@ class ColumnEncoder(nn.Module):
         self.set_buffer("place_of_code", np.concatenate([np.arange(0), *places]))
         self.n_one_hot = n_one_hot
 
-    def _fit_sparse(self, X: Any) -> Self:
+    def _fit_sparse(self, X: Any, group: Group) -> Self:
         """Scale by the largest absolute value alone, as MaxAbsScaler does: 0 stays 0, and there are no bins."""
         self.__init__(X.shape[1])  # type: ignore[misc]
-        largest = np.asarray(abs(X).max(axis=0).todense(), dtype=float).ravel()
+        largest = group.largest(np.asarray(abs(X).max(axis=0).todense(), dtype=float).ravel())
         self.set_buffer("scale", np.where(largest > 0, largest, 1.0) / 2)
         return self
 
@@ -293,6 +304,33 @@ class _Number:
             kept = np.unique(np.round(wanted).astype(int))
             values, ranks = values[kept], ranks[kept]
         return values, ranks, np.linspace(ranks[0], ranks[-1], n_bins + 1)
+
+
+def _rows_of_all(
+    X: np.ndarray, sample_weight: np.ndarray | None, seed: int, group: Group
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of all processes, and weights by which they stand for all; the outermost come last, of no weight.
+
+    The last row is NaN where a column has a missing value anywhere.
+    """
+    n = group.total(len(X))
+    weights = np.ones(len(X)) if sample_weight is None else sample_weight.astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of columns that are missing altogether
+        outer = np.array(
+            [[np.nanmin(column), np.nanmax(column), np.isnan(column).any()] for column in X.T], dtype=float
+        )
+    some = np.arange(len(X))
+    if n > _QUANTILE_ROWS:
+        n_own = max(1, round(_QUANTILE_ROWS * len(X) / n))
+        some = np.random.RandomState(group.own(seed)).choice(len(X), n_own, replace=False)
+        weights = weights * len(X) / n_own
+    rows, weights = group.joined(X[some]), group.joined(weights[some])
+    low, high, missing = np.where(np.isnan(outer), [np.inf, -np.inf, 0], outer).T
+    low, high = -group.largest(-low), group.largest(high)
+    low, high = (np.where(np.isinf(end), np.nan, end) for end in (low, high))  # missing on all processes
+    missing = np.where(group.largest(missing), np.nan, low)
+    return np.vstack([rows, low, high, missing]), np.append(weights, np.zeros(3))
 
 
 def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 
 from imbalanced_torch._ensemble.column_encoder import ColumnEncoder
+from imbalanced_torch._group.processes import Group
 from imbalanced_torch._parameters.sizes import check_share, check_size, check_sizes
 
 #: Standard deviation of the first logits, about the class prior.
@@ -78,6 +79,8 @@ class MLPEnsemble(nn.Module):
 
     #: NaN is a missing value; infinity is refused.
     allow_nan = True
+    #: Buffers are the same wherever parameters are: running means of these, and what was learned of columns before.
+    buffers_follow = True
     #: The estimator's dtype is that of rows; weights have their own.
     keeps_dtype = True
     #: Rows to predict at once: what units give then stays in the processor's cache.
@@ -171,7 +174,7 @@ class MLPEnsemble(nn.Module):
         """
         return [layer.bias for layer in self.layers()]
 
-    def scale_to(self, encoded: torch.Tensor, sample_weight: torch.Tensor | None) -> None:
+    def scale_to(self, encoded: torch.Tensor, sample_weight: torch.Tensor | None, group: Group | None = None) -> None:
         """Scale the first weights so that what units of the first layer see has unit variance on these rows.
 
         Parameters
@@ -180,13 +183,18 @@ class MLPEnsemble(nn.Module):
             Rows.
         sample_weight : tensor of shape (n,) or None
             Their weights.
+        group : Group or None, default=None
+            The processes whose rows these are a part of; None is this one alone.
         """
         for layer, inputs in zip(self.first, self.encoder.expand(encoded), strict=True):
             sizes = inputs.square().sum(-1)
             if sample_weight is not None:
                 sizes = sizes * (sample_weight / sample_weight.mean()).to(sizes.dtype)
+            mean = float(sizes.mean())
+            if group is not None and not group.alone:
+                mean = group.total(mean * len(sizes)) / group.total(len(sizes))
             with torch.no_grad():
-                layer.weight.mul_(math.sqrt(inputs.shape[-1] / 2 / max(float(sizes.mean()), 0.1)))  # type: ignore[operator]
+                layer.weight.mul_(math.sqrt(inputs.shape[-1] / 2 / max(mean, 0.1)))  # type: ignore[operator]
 
     def encode(self, X: torch.Tensor) -> torch.Tensor:
         """Return what is kept of rows of X: a tensor of shape (n, encoder.n_encoded) in the dtype of the weights.

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalanced_torch._data.rows import Rows, n_rows
+from imbalanced_torch._data.rows import Rows, class_counts, n_rows
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble, average
+from imbalanced_torch._group.processes import ALONE, Group
 
 #: Held-out rows that a look is taken at, of all classes; every row of a class with fewer than its part of these.
 _LOOKED_AT = 20_000
@@ -65,7 +66,9 @@ class MemberBatches:
 class HeldOut:
     """Rows that members hold out, side by side: shape (members, rows), shorter folds filled up by rows of weight 0."""
 
-    def __init__(self, positions: list[np.ndarray], weights: np.ndarray, shared: bool = False) -> None:
+    def __init__(
+        self, positions: list[np.ndarray], weights: np.ndarray, shared: bool = False, group: Group = ALONE
+    ) -> None:
         #: Whether all members hold out the same rows.
         self.shared = shared
         self.length = max(1, *map(len, positions))
@@ -74,7 +77,11 @@ class HeldOut:
         for member, rows in enumerate(positions):
             self.positions[member, : len(rows)] = torch.from_numpy(rows)
             self.weights[member, : len(rows)] = torch.from_numpy(weights[rows])
-        self.weights /= self.weights.mean().clamp_min(torch.finfo(torch.float32).tiny)
+        mean = self.weights.mean()
+        if not group.alone:
+            sums = group.sum(np.array([float(self.weights.sum(dtype=torch.float64)), self.weights.numel()]))
+            mean = torch.tensor(sums[0] / sums[1], dtype=torch.float32)
+        self.weights /= mean.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 class Members:
@@ -95,6 +102,8 @@ class Members:
     seed : int
         Of the held-out rows that are looked at, where there are many.
     device : torch.device
+    group : Group
+        The processes whose rows these are a part of.
     """
 
     def __init__(
@@ -108,8 +117,10 @@ class Members:
         one_batch: bool,
         seed: int,
         device: torch.device,
+        group: Group = ALONE,
     ) -> None:
         self.module = module
+        self.group = group
         self.rows = rows
         self.folds = folds
         self.n_classes = n_classes
@@ -123,12 +134,12 @@ class Members:
             weights = np.ones(len(validation)) if validation.sample_weight is None else validation.sample_weight
             every = [np.arange(len(validation))] * module.n_members
             self.held_out_row_weights = weights
-            self._hold_out(HeldOut(every, weights, shared=True), validation, EncodedRows(validation, module, device))
+            self._hold_out(HeldOut(every, weights, True, group), validation, EncodedRows(validation, module, device))
         elif folds is not None:
-            seen, weights = _looked_at(rows, folds, n_classes, seed)
+            seen, weights = _looked_at(rows, folds, n_classes, seed, group)
             self.seen, self.held_out_row_weights = seen, weights[seen]
             parts = [seen[folds[seen] == member] for member in range(module.n_members)]
-            self._hold_out(HeldOut(parts, weights), rows.part(seen), self.encoded)
+            self._hold_out(HeldOut(parts, weights, group=group), rows.part(seen), self.encoded)
 
     def _hold_out(self, held_out: HeldOut, rows: Rows, encoded: EncodedRows) -> None:
         self.held_out = held_out
@@ -228,22 +239,36 @@ class Members:
             there = self.held_out_weights[: len(part)] > 0
             codes, weights = self.held_out_codes[: len(part)][there], self.held_out_weights[: len(part)][there]
             found.append((part[there], codes.cpu().numpy(), weights.cpu().numpy().astype(float)))
-        return found
+        return found if self.group.alone else [self._of_all(*rows) for rows in found]
+
+    def _of_all(
+        self, logits: torch.Tensor, codes: np.ndarray, weights: np.ndarray
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        parts = [self.group.joined(values) for values in (logits.cpu().numpy(), codes, weights)]
+        return torch.from_numpy(parts[0]).to(logits.device), parts[1], parts[2]
 
     def criterion_losses(self, criterion: Any, logits: torch.Tensor) -> list[float]:
         """Return the criterion's loss of the two kinds of nets, with its class weights."""
         losses = []
         for part in logits.view(2, self.module.n_members, -1, logits.shape[-1]):
             target = one_after_the_other(part, self.held_out_codes, self.held_out_weights)
-            losses.append(float(criterion(*target)))
-        return losses
+            losses.append(criterion(*target))
+        return self.over_group(torch.stack(losses)).tolist()
 
     def loss(self, log_proba: torch.Tensor) -> torch.Tensor:
         """Return the log loss of held-out rows by log probabilities of shape (..., members or 1, n, K)."""
         n_members = log_proba.shape[-3]
         codes, weights = self.held_out_codes[:n_members], self.held_out_weights[:n_members]
         codes = codes.expand(log_proba.shape[:-1])[..., None]
-        return -(log_proba.gather(-1, codes)[..., 0] * weights).mean(dim=(-2, -1))
+        return self.over_group(-(log_proba.gather(-1, codes)[..., 0] * weights).mean(dim=(-2, -1)))
+
+    def over_group(self, losses: torch.Tensor) -> torch.Tensor:
+        """Return mean losses of the rows that are held out on all processes, from those of this one's."""
+        if self.group.alone:
+            return losses
+        length = self.held_out_X.shape[1]
+        sums = self.group.sum(np.append(losses.double().cpu().numpy() * length, length))
+        return torch.from_numpy(sums[:-1] / sums[-1]).to(losses).view(losses.shape)
 
     @torch.no_grad()
     def out_of_fold_logits(self) -> np.ndarray:
@@ -309,7 +334,9 @@ def blended(nets: torch.Tensor, blend: torch.Tensor) -> torch.Tensor:
     return torch.logaddexp(nets[0] + blend[0].log(), nets[1] + blend[1].log())
 
 
-def _looked_at(rows: Rows, folds: np.ndarray, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _looked_at(
+    rows: Rows, folds: np.ndarray, n_classes: int, seed: int, group: Group = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows are looked at, and weights by which they stand for all. Classes of many rows are thinned.
 
     A class that one member alone holds out says nothing: that member has never seen it.
@@ -319,15 +346,19 @@ def _looked_at(rows: Rows, folds: np.ndarray, n_classes: int, seed: int) -> tupl
     weights = np.ones(len(codes)) if rows.sample_weight is None else rows.sample_weight.astype(float)
     most = len(codes) if len(codes) <= _LOOKED_AT else max(1, _LOOKED_AT // n_classes)
     parts = []
+    # Folds are dealt over the processes of a group, so that there only a class of one row is one member's.
+    counts = None if group.alone else group.sum(class_counts(codes, n_classes))
     for code in np.unique(codes):
         of_class = np.flatnonzero(codes == code)
-        if (folds[of_class] == folds[of_class[0]]).all():
+        if (folds[of_class] == folds[of_class[0]]).all() if counts is None else counts[code] == 1:
             continue
         if len(of_class) > most:
             weights[of_class] *= len(of_class) / most
             of_class = random.permutation(of_class)[:most]
         parts.append(of_class)
-    return np.sort(np.concatenate(parts or [np.arange(len(codes))])), weights
+    if not parts:
+        parts = [np.arange(0 if counts is not None and counts.max() > 1 else len(codes))]
+    return np.sort(np.concatenate(parts)), weights
 
 
 def _tensor(values: np.ndarray | None, device: torch.device) -> torch.Tensor | None:

@@ -100,7 +100,7 @@ class StopOutOfFold(Callback):
         """Return the share of the nets without bins that has the least held-out loss; a half unless that is worse."""
         if min(count for count in net.run_.plan.row_counts if count) < _FEW:
             return 0.5
-        n = len(members.rows)
+        n = int(sum(net.run_.plan.row_counts))
 
         def loss(share: float) -> float:
             blend = nets.new_tensor([share, 1 - share])

@@ -92,7 +92,7 @@ class DirectStep:
         if not (isinstance(X, torch.Tensor) and X.device.type == self.device.type):
             X, target = to_tensor(X, net.device), to_tensor(target, net.device)
         codes, sample_weight = codes_and_weights(target)
-        sample_weight = net.scaled(sample_weight)
+        sample_weight = net.scaled(sample_weight, codes)
         for parameter in self.parameters:  # what zero_grad does, without its profiling
             parameter.grad = None
         if self.layers is not None:
@@ -101,6 +101,8 @@ class DirectStep:
             y_pred = net.module_(**X) if isinstance(X, dict) else net.module_(X)
             loss = net.criterion_(*one_after_the_other(unpack_logits(y_pred), codes, sample_weight))
             loss.backward()
+        if net.average_ is not None:
+            loss = net.average_(loss)
         for callback in self.computed:
             named = TeeGenerator(net.get_all_learnable_params())
             callback.on_grad_computed(net, named_parameters=named, batch=batch, training=True)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from imbalanced_torch._data.rows import Rows, ints_in
 from imbalanced_torch._ensemble.learning_rate import RisingRate
+from imbalanced_torch._fit.agreement import share_start
 from imbalanced_torch._fit.seeds import INIT, draws_globally
 from imbalanced_torch._fit.settings import Settings
 from imbalanced_torch._losses.weighted import resolve_criterion
@@ -65,6 +66,7 @@ def build_net(
     schedule = plan.remedies.schedule
     if schedule is not None and schedule.retrains_head:
         last_layer(net.module_)  # raises now rather than at the switch
+    share_start(net, plan.group)
     return net
 
 

@@ -11,6 +11,8 @@ from skorch.helper import SliceDataset
 from torch.utils.data import Dataset
 
 from imbalanced_torch._ensemble.ensemble import MLPEnsemble
+from imbalanced_torch._fit.agreement import agree_on_parameters
+from imbalanced_torch._group.processes import Group
 from imbalanced_torch._net.global_state import global_stream
 from imbalanced_torch._net.module import MLP
 from imbalanced_torch._net.skorch_net import ImbalancedNet
@@ -21,12 +23,16 @@ INIT, TRAINING, SAMPLING, HOLDOUT, COLUMNS = range(5)
 
 
 def choose_seed(
-    estimator: Any, X: Any, net: ImbalancedNet | None, *, single_epoch: bool
+    estimator: Any, X: Any, net: ImbalancedNet | None, group: Group, *, single_epoch: bool
 ) -> tuple[int, TrainingFile | None]:
-    """Return the seed of a fit, and the file that it goes on from and saves to, if the estimator has a checkpoint."""
+    """Return the seed of a fit, and the file that it goes on from and saves to, if the estimator has a checkpoint.
+
+    The processes of a group have the first one's seed.
+    """
     seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
     goes_on, draws = net is not None or single_epoch, draws_globally(estimator, X)
     checkpoint = open_checkpoint(estimator, seed, goes_on=goes_on, draws_globally=draws)
+    seed = agree_on_parameters(estimator, group, seed)
     return (seed if checkpoint is None else checkpoint.seed), checkpoint
 
 

@@ -28,6 +28,8 @@ from imbalanced_torch._parameters.sizes import check_size
 #: What a plain module is trained with where the user leaves it open: so many epochs, but not more than so many steps
 #: where nothing is held out to stop on.
 _LR, _MAX_EPOCHS, _BATCH_SIZE, _MOST_STEPS = 1e-3, 50, 64, 5000
+#: Rows that each process of a group has in a batch at least, where that is left open.
+_FEWEST_IN_BATCH = 16
 #: AdamW's for the default net.
 _ENSEMBLE_OPTIMIZER = {"betas": (0.9, 0.99), "weight_decay": 0.1}
 
@@ -110,8 +112,10 @@ def choose_settings(estimator: Any, data: TrainingData, seed: int, net: Imbalanc
     inferred = _inferred_parameters(module, estimator._part("module"), data.training, len(data.classes))
     if module is MLP and "seed" not in estimator._part("module"):
         inferred["seed"] = sub_seed(seed, INIT)
-    batch_size = estimator._number("batch_size") or _BATCH_SIZE
-    steps = max(1, len(data.training) // (batch_size if batch_size > 0 else len(data.training)))
+    n_rows, size = data.group.total(len(data.training)), data.group.size
+    # The processes of a group make one batch together.
+    batch_size = estimator._number("batch_size") or max(_FEWEST_IN_BATCH, math.ceil(_BATCH_SIZE / size))
+    steps = max(1, n_rows // (batch_size * size if batch_size > 0 else n_rows))
     bounded = _MAX_EPOCHS if data.stops_early else min(_MAX_EPOCHS, max(1, _MOST_STEPS // steps))
     return Settings(
         module=module,
@@ -127,25 +131,20 @@ def choose_settings(estimator: Any, data: TrainingData, seed: int, net: Imbalanc
 
 def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: ImbalancedNet | None) -> Settings:
     rows, given = data.training, estimator._part("module")
-    loader = sorted(name for name in estimator._kwargs if name.startswith("iterator_train"))
-    foreign = [name for name in loader if name not in ("iterator_train__batch_size", "iterator_train__drop_last")]
-    if foreign:
-        raise ValueError(
-            f"{foreign[0]} can't be set for the default net, whose members draw rows of their own. Pass a module, such "
-            "as imbalanced_torch.MLP."
-        )
+    _check_loader(estimator)
     check_keywords("module", MLPEnsemble, given)
     for name, least in (("n_members", 2), ("n_bins", 0)):  # rows and columns are dealt with before the module is made
         check_size(f"module__{name}", given.get(name, least), least)
-    one_batch = len(rows) <= FEW and estimator.sampling is None and estimator.epoch_size is None
+    group, n_rows = data.group, data.group.total(len(rows))
+    one_batch = n_rows <= FEW and group.alone and estimator.sampling is None and estimator.epoch_size is None
     encoder = ColumnEncoder(rows.shape[1])
     encoder = (
-        encoder.fit(rows.X, data.n_levels, rows.sample_weight, given.get("n_bins", 12), sub_seed(seed, COLUMNS))
+        encoder.fit(rows.X, data.n_levels, rows.sample_weight, given.get("n_bins", 12), sub_seed(seed, COLUMNS), group)
         if net is None
         else net.module_.encoder
     )
     n_outputs = 1 if len(data.classes) == 2 else len(data.classes)
-    sizes = choose_sizes(len(rows), encoder.n_inputs, n_outputs, one_batch=one_batch)
+    sizes = choose_sizes(n_rows, encoder.n_inputs, n_outputs, one_batch=one_batch)
     ours: dict[str, Any] = {
         "n_features": rows.shape[1],
         "n_outputs": n_outputs,
@@ -157,7 +156,8 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         "dtype": _dtype_of_weights(estimator.dtype, rows, one_batch),
     }
     # An epoch is some steps: of more rows than there are, it would not end.
-    batch_size = min(estimator._number("batch_size") or sizes.batch_size, max(sizes.batch_size, len(rows)))
+    of_one = max(_FEWEST_IN_BATCH, math.ceil(sizes.batch_size / group.size))
+    batch_size = min(estimator._number("batch_size") or of_one, max(of_one, math.ceil(n_rows / group.size)))
     chosen = {name: value for name, value in _ENSEMBLE_OPTIMIZER.items() if name not in estimator._part("optimizer")}
     return Settings(
         module=MLPEnsemble if estimator.module is None else estimator.module,
@@ -165,7 +165,7 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         lr=RisingRate().first if estimator.lr is None else estimator._learning_rate(),
         max_epochs=estimator._number("max_epochs") or sizes.max_epochs,
         batch_size=batch_size,
-        epoch_rows=None if batch_size == -1 else sizes.steps * batch_size,
+        epoch_rows=None if batch_size == -1 else sizes.steps * batch_size * group.size,
         inferred={**ours, **given},
         optimizer_parameters=chosen if estimator.optimizer is None else {},
         # Groups of the user's have rates of their own.
@@ -175,6 +175,17 @@ def _for_ensemble(estimator: Any, data: TrainingData, seed: int, net: Imbalanced
         one_batch=one_batch,
         n_iter_no_change=5,
     )
+
+
+def _check_loader(estimator: Any) -> None:
+    """Raise for parameters of a loader, which members do without."""
+    loader = sorted(name for name in estimator._kwargs if name.startswith("iterator_train"))
+    foreign = [name for name in loader if name not in ("iterator_train__batch_size", "iterator_train__drop_last")]
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]} can't be set for the default net, whose members draw rows of their own. Pass a module, such "
+            "as imbalanced_torch.MLP."
+        )
 
 
 def _dtype_of_weights(dtype: Any, rows: Rows, one_batch: bool) -> torch.dtype:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from imbalanced_torch._data.rows import class_counts
 from imbalanced_torch._data.training_data import TrainingData
 from imbalanced_torch._ensemble.folds import deal
 from imbalanced_torch._ensemble.members import Members
@@ -30,6 +31,9 @@ from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.plan import Remedies, TrainingPlan
 from imbalanced_torch._remedies.schedule import resolve_schedule
 
+#: Held-out rows of all processes of a group that each keeps.
+_HELD_OUT_ROWS = 1_000_000
+
 
 def check_same_rows(checkpoint: TrainingFile | None, data: TrainingData) -> None:
     """Raise ValueError if a fit would go on from a file that was saved from other rows."""
@@ -43,7 +47,7 @@ def deal_folds(settings: Settings, data: TrainingData, seed: int) -> np.ndarray 
         return None
     rows: Any = data.training
     X = rows.inputs(slice(None)).numpy() if settings.one_batch else None
-    return deal(rows.codes, settings.n_members, seed, X)
+    return deal(rows.codes, settings.n_members, seed, X, data.group)
 
 
 def make_plan(
@@ -94,9 +98,9 @@ def make_plan(
         draw_is_known=not user_sampler_parameter(loader),
     )
     rows: Any = data.training
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(data.group.own(seed))
     own = _rows_of_members(folds, settings.n_members, len(rows))
-    return TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous, own)
+    return TrainingPlan(remedies, rows.codes, rows.sample_weight, data.classes, generator, previous, own, data.group)
 
 
 def _rows_of_members(folds: np.ndarray | None, n_members: int | None, n_rows: int) -> list[np.ndarray] | None:
@@ -138,7 +142,8 @@ def make_scores(estimator: Any, data: TrainingData, plan: TrainingPlan) -> Score
         if stops.name not in [score.name for score in recorded]:
             recorded = [*recorded, stops]
     shown = resolve_scoring(["balanced_accuracy", "average_precision"], data.classes, rarest)
-    return Scores(recorded, stops, shown if estimator.verbose == 1 else [])
+    # To show scores takes messages between processes, of which one may show them and another not.
+    return Scores(recorded, stops, shown if estimator.verbose == 1 and data.group.alone else [])
 
 
 def make_callbacks(
@@ -183,10 +188,12 @@ def make_members(net: ImbalancedNet, settings: Settings, data: TrainingData, fol
         one_batch=settings.one_batch,
         seed=sub_seed(seed, HOLDOUT),
         device=device,
+        group=data.group,
     )
     if not int(net.module_.n_steps):
         some = torch.arange(min(len(data.training), 4096))
-        net.module_.scale_to(members.encoded.take(some), None if members.weights is None else members.weights[some])
+        weights = None if members.weights is None else members.weights[some]
+        net.module_.scale_to(members.encoded.take(some), weights, data.group)
     return members
 
 
@@ -200,4 +207,30 @@ def held_out_rows(net: ImbalancedNet, data: TrainingData, members: Members | Non
         return HeldOutRows(members.out_of_fold_logits(), rows.codes, rows.sample_weight, members.folds.astype(np.int16))
     if rows is None:
         return None
-    return HeldOutRows(net.logits(rows).numpy(), rows.codes, rows.sample_weight)
+    # A small shard may hold out no row.
+    logits = net.logits(rows).numpy() if len(rows) else np.empty((0, 1), dtype=np.float32)
+    return HeldOutRows(logits, rows.codes, rows.sample_weight)
+
+
+def held_out_of_all(held_out: HeldOutRows, data: TrainingData, seed: int) -> HeldOutRows:
+    """Return the held-out rows of all processes of a group, thinned by class where there are many.
+
+    Goals are settled on them, on all processes alike. Of a class that is thinned each row counts for several.
+    """
+    group, codes = data.group, held_out.codes
+    if group.alone:
+        return held_out
+    weights = np.ones(len(codes)) if held_out.sample_weight is None else held_out.sample_weight.astype(float)
+    kept, random = np.ones(len(codes), dtype=bool), np.random.RandomState(group.own(seed))
+    counts = group.sum(class_counts(codes, len(data.classes)))
+    for code in np.flatnonzero(counts > _HELD_OUT_ROWS / len(data.classes)):
+        own, share = codes == code, _HELD_OUT_ROWS / len(data.classes) / counts[code]
+        kept[own] = random.random(int(own.sum())) < share
+        weights[own] /= share
+    thinned = bool((counts > _HELD_OUT_ROWS / len(data.classes)).any())
+    return HeldOutRows(
+        group.joined(held_out.logits[kept]),
+        group.joined(codes[kept]),
+        group.joined(weights[kept]) if thinned or held_out.sample_weight is not None else None,
+        None if held_out.members is None else group.joined(held_out.members[kept]),
+    )

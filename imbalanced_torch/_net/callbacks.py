@@ -76,10 +76,17 @@ class BatchMean(PassthroughScoring):
         batches = net.history[-1]["batches"]
         size = "train_batch_size" if self.on_train else "valid_batch_size"
         pairs = [(batch[self.name], batch[size]) for batch in batches if self.name in batch and size in batch]
-        if not pairs:
-            return
-        values, sizes = np.array(pairs).T
-        score = np.average(values, weights=sizes)
+        if net.group.alone:
+            if not pairs:
+                return
+            values, sizes = np.array(pairs).T
+            score = np.average(values, weights=sizes)
+        else:  # of the rows of all processes, where this one may have none
+            values, sizes = np.array(pairs or [(0, 0)], dtype=float).T
+            total, n = net.group.sum(np.array([values @ sizes, sizes.sum()]))
+            if not n:
+                return
+            score = total / n
         is_best = self._is_best_score(score)
         if is_best:
             self.best_score_ = score

@@ -147,13 +147,14 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
         self.max_epochs, self.best_epoch_ = epochs, None
         self.seen_logits_ = [] if callbacks else None
         saving = [] if checkpoint is None else [("checkpoint", checkpoint)]
-        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *saving]
+        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *saving, *self.join()]
         try:
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)
         finally:
             self.run_, self.members_, self.callbacks_, self.seen_logits_ = None, None, own, None
             self.stop_score_ = None
+            self.leave()
             for _, callback in callbacks:
                 if hasattr(callback, "close"):
                     callback.close()
@@ -184,6 +185,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
             except KeyboardInterrupt:
                 if interrupt.came or not self.epoch_is_whole_:
                     raise
+                self.stop_together()
             except StopIteration as error:  # which would end a loop around `fit` without a word
                 raise RuntimeError("module, criterion, optimizer or a callback raised StopIteration.") from error
             except (KeyError, ValueError, SkorchException) as error:
@@ -215,6 +217,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
             return
         schedule, epoch = self.run_.plan.remedies.schedule, self.run_.plan.epoch(len(self.history) - 1)
         self.learned_under(epoch.priors)
+        self.row_share_ = epoch.row_share
         if schedule is not None:
             self.history.record("remedy_strength", epoch.strength)
             if schedule.retrains_head and epoch.strength == 1 and not self.frozen_parameters_:
@@ -289,6 +292,8 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
             end(batch=batch, training=training, **step)
             count += 1
             del batch, step, loss  # their memory serves the next batch, while it is in the cache
+        if training:
+            self.average_buffers()
         if losses:
             records = self.history[-1, "batches"][-count:]
             for record, value in zip(records, torch.stack(losses).tolist(), strict=True):
@@ -312,24 +317,9 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
     # The loss
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
-        logits, target = unpack_logits(y_pred), to_tensor(y_true, self.device)
-        logits, codes, sample_weight = one_after_the_other(logits, *codes_and_weights(target))
-        return self.criterion_(logits, codes, self.scaled(sample_weight) if training else sample_weight)
-
-    def scaled(self, sample_weight: torch.Tensor | None) -> torch.Tensor | None:
-        """Return a batch's sample weights, of mean 1 over what the loss sees in training.
-
-        Parameters
-        ----------
-        sample_weight : tensor of shape (n,) or None
-            Weights of the rows.
-
-        Returns
-        -------
-        tensor of shape (n,) or None
-            The weights, scaled.
-        """
-        return None if sample_weight is None else sample_weight * self.weight_scale_
+        codes, sample_weight = codes_and_weights(to_tensor(y_true, self.device))
+        sample_weight = self.scaled(sample_weight, codes) if training else sample_weight
+        return self.criterion_(*one_after_the_other(unpack_logits(y_pred), codes, sample_weight))
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Raise if the epoch had no batch, or if its losses are not finite."""

@@ -9,10 +9,11 @@ from skorch.utils import to_tensor
 
 from imbalanced_torch._data.rows import codes_and_weights
 from imbalanced_torch._ensemble.held_out_scores import ScoresHeldOutRows
+from imbalanced_torch._group.shared_training import TrainsInGroup
 from imbalanced_torch._net.module import unpack_logits
 
 
-class ScoresValidation(ScoresHeldOutRows):
+class ScoresValidation(TrainsInGroup, ScoresHeldOutRows):
     """A net that records losses of held-out rows, and can be asked for other scores of these after each epoch."""
 
     #: Logits of the batches of held-out rows in this epoch, while a score may be asked for.
@@ -38,10 +39,14 @@ class ScoresValidation(ScoresHeldOutRows):
             Its value; NaN where nothing is held out.
         """
         rows = self.run_.validation
-        if rows is None or not self.seen_logits_:
+        if rows is None or (self.group.alone and not self.seen_logits_):
             return float("nan")
-        logits = torch.cat([unpack_logits(part) for part in self.seen_logits_])
+        parts = [unpack_logits(part) for part in self.seen_logits_ or ()]
+        logits = torch.cat(parts) if parts else torch.empty(0, 1)
         weights = rows.sample_weight if self.members_ is None else self.members_.held_out_row_weights
+        if not self.group.alone:
+            joined = [None if v is None else self.group.joined(v) for v in (logits.cpu().numpy(), rows.codes, weights)]
+            return score.of(self.prediction_, torch.from_numpy(joined[0]), joined[1], joined[2])
         return score.of(self.prediction_, logits, rows.codes, weights)
 
     @property

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
+from math import ceil
 from operator import itemgetter
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from imbalanced_torch._data.rows import class_counts
+from imbalanced_torch._group.processes import ALONE, Group
 from imbalanced_torch._parameters.values import format_prior
 from imbalanced_torch._remedies.class_priors import ClassPriors
 from imbalanced_torch._remedies.class_weight import ClassWeighting, class_weights, resolve_class_weight
@@ -28,6 +30,7 @@ from imbalanced_torch._remedies.row_streams import (
 )
 from imbalanced_torch._remedies.sampling import SamplingStrategy, resolve_sampling
 from imbalanced_torch._remedies.schedule import Schedule
+from imbalanced_torch._remedies.shared_streams import AllRows, natural, shared
 
 #: Share of the way to balance from which a remedy counts as one: weights that describe a population go less far.
 _A_REMEDY = 0.25
@@ -76,6 +79,8 @@ class Epoch:
     priors: ClassPriors
     #: Positions of the training rows; each iteration takes the next ones.
     batches: Batches
+    #: What a row counts beside those of other processes: a number, or one for each member, shape (members, 1).
+    row_share: float | torch.Tensor = 1.0
 
 
 class TrainingPlan:
@@ -96,6 +101,9 @@ class TrainingPlan:
     members : list of int arrays, or None
         The rows that each member of an ensemble trains on: each has a stream of the strategy's over its own rows, and
         batches hold positions of shape (members, n). None is one net, which trains on all rows.
+    group : Group
+        The processes whose rows these are a part of: counts, shares and lengths are those of all, positions and the
+        size of a batch those of this one.
     """
 
     def __init__(
@@ -107,21 +115,26 @@ class TrainingPlan:
         generator: torch.Generator,
         previous: ClassPriors | None = None,
         members: list[np.ndarray] | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.remedies = remedies
+        self.group = group
         self.classes = classes
         self.previous = previous
         self.generator = generator
-        self.batch_size = len(codes) if remedies.batch_size == -1 else remedies.batch_size
-        self.n_rows = len(codes)
+        self.n_own = len(codes)
+        self.n_rows = group.total(len(codes))
+        self.batch_size = ceil(self.n_rows / group.size) if remedies.batch_size == -1 else remedies.batch_size
         self.weighting: ClassWeighting = resolve_class_weight(remedies.class_weight, classes)
-        self.row_counts = class_counts(codes, len(classes))
+        self.row_counts = group.sum(class_counts(codes, len(classes)))
         self.weight_sums = (
-            self.row_counts.astype(float) if sample_weight is None else class_counts(codes, len(classes), sample_weight)
+            self.row_counts.astype(float)
+            if sample_weight is None
+            else group.sum(class_counts(codes, len(classes), sample_weight))
         )
         strategy: SamplingStrategy | None = resolve_sampling(remedies.sampling, classes)
         own = [None] if members is None else members
-        self.draws = [_Draw(codes, len(classes), generator, strategy, self.batch_size, rows) for rows in own]
+        self.draws = [_Draw(codes, len(classes), generator, strategy, self.batch_size, rows, group) for rows in own]
         self.side_by_side = members is not None
         #: How many rows were taken, one after the other, at which strength: what the streams depend on.
         self.taken: list[tuple[float, int]] = []
@@ -146,10 +159,25 @@ class TrainingPlan:
         stream = SideBySide(streams, as_they_are) if self.side_by_side else streams[0]
         length = epoch_length(self.remedies.epoch_size, stream, self.n_rows)
         in_one_batch = self.remedies.batch_size == -1 and stream.batch_size is None
-        batch_size = length if in_one_batch else stream.batch_size or self.batch_size
+        own = length if self.group.alone else self._own_length(stream, length, in_one_batch)
+        batch_size = own if in_one_batch else stream.batch_size or self.batch_size
         take = partial(_taken, self.taken, strength, stream)
-        batches = Batches(take, length, batch_size, self.remedies.drop_last)
-        return Epoch(strength, self._priors(stream, length, strength), batches)
+        batches = Batches(take, own, batch_size, self.remedies.drop_last)
+        return Epoch(strength, self._priors(stream, length, strength), batches, self._row_share(streams))
+
+    def _own_length(self, stream: RowStream, length: int, in_one_batch: bool) -> int:
+        """Return the rows that this process takes in an epoch: as many as each, so that steps are as many."""
+        as_they_are = self.remedies.sampling is None and self.remedies.epoch_size is None
+        if in_one_batch and as_they_are and not self.side_by_side:
+            return self.n_own
+        own = ceil(length / self.group.size)
+        return own if stream.batch_size is None else ceil(own / stream.batch_size) * stream.batch_size
+
+    def _row_share(self, streams: list[RowStream]) -> float | torch.Tensor:
+        weights = [stream.weight for stream in streams]
+        if not self.side_by_side or all(weight == 1 for weight in weights):
+            return weights[0]
+        return torch.tensor(weights, dtype=torch.float64)[:, None]
 
     def _priors(self, stream: RowStream, length: int, strength: float) -> ClassPriors:
         priors = ClassPriors.of(self.row_counts, self.weight_sums, stream.shares, length, self.remedies.draw_is_known)
@@ -196,16 +224,27 @@ class _Draw:
         strategy: SamplingStrategy | None,
         batch_size: int,
         own: np.ndarray | None,
+        group: Group,
     ) -> None:
         self.generator = generator
+        rows = RowsByClass(codes if own is None else codes[own], n_classes, generator)
+        self.rows = rows
+        if not group.alone:
+            counts = rows.counts
+            if not len(rows):  # of a small shard, whose only row the member holds out
+                own, rows = None, RowsByClass(codes, n_classes, generator)
+            self.rows = AllRows(rows, group.sum(counts), group.size, counts)
         self.own = own
-        self.rows = RowsByClass(codes if own is None else codes[own], n_classes, generator)
-        self.full: RowStream = self.plain if strategy is None else self._own(strategy.stream(self.rows, batch_size))
+        self.full: RowStream = self.plain if strategy is None else self._own(self._stream(strategy, batch_size))
 
     @cached_property
     def plain(self) -> RowStream:
         """The rows as they are; made only where they are taken, for they need an index of their own."""
-        return self._own(Natural(self.rows))
+        return self._own(natural(self.rows) if isinstance(self.rows, AllRows) else Natural(self.rows))
+
+    def _stream(self, strategy: SamplingStrategy, batch_size: int) -> RowStream:
+        stream = strategy.stream(self.rows, batch_size)
+        return shared(stream, self.rows, strategy) if isinstance(self.rows, AllRows) else stream
 
     def at(self, strength: float) -> RowStream:
         """Return the stream at a strength of the strategy."""

@@ -204,11 +204,14 @@ class RowStream(ABC):
         Class shares among the rows.
     batch_size : int or None
         Rows in a batch where the strategy needs its own, else None.
+    weight : float
+        What a row of the stream counts: 1 but where processes of a group have unequal parts in it.
     """
 
     length: int
     shares: np.ndarray
     batch_size: int | None = None
+    weight: float = 1.0
 
     @abstractmethod
     def take(self, n: int) -> torch.Tensor:
@@ -373,6 +376,9 @@ class Blend(RowStream):
         self.length = round((1 - strength) * plain.length + strength * full.length)
         self.shares = (1 - strength) * plain.shares + strength * full.shares
         self.batch_size = full.batch_size
+        if (plain.weight, full.weight) != (1, 1):  # parts in two streams, one of which may be larger
+            self.weight = (1 - strength) * plain.weight + strength * full.weight
+            self.strength = strength * full.weight / self.weight
 
     def take(self, n: int) -> torch.Tensor:
         if self.strength == 0:
@@ -393,6 +399,7 @@ class OwnRows(RowStream):
         self.length = stream.length
         self.shares = stream.shares
         self.batch_size = stream.batch_size
+        self.weight = stream.weight
 
     def take(self, n: int) -> torch.Tensor:
         return self.own.index_select(0, self.stream.take(n))

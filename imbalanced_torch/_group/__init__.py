@@ -1,0 +1,1 @@
+"""One fit over many processes: everything that talks to torch.distributed."""

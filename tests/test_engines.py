@@ -1,0 +1,89 @@
+"""Engines that start processes, Ray and Dask, and rows read from a folder; each test skips without its package."""
+
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV
+
+from imbalanced_torch import MLP, ImbalancedNetClassifier
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+
+import cluster_ray
+import parquet_folder
+
+# Of the engines, and of what their processes leave open.
+pytestmark = pytest.mark.filterwarnings("ignore")
+X, y = make_classification(300, n_features=5, n_informative=3, weights=[0.85], random_state=0)
+
+
+@pytest.fixture(scope="module")
+def ray():
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def search(backend=None):
+    """Return the scores and the best net's probabilities of a search, by joblib's backend of this name."""
+    grid = {"class_weight": [None, "balanced"], "sampling": [None, "weighted"]}
+    model = GridSearchCV(
+        ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0), grid, cv=2, n_jobs=1 if backend is None else 2,
+        scoring="balanced_accuracy", error_score="raise",
+    )  # fmt: skip
+    if backend is None:
+        model.fit(X, y)
+    else:
+        with joblib.parallel_config(backend):
+            model.fit(X, y)
+    return model.cv_results_["mean_test_score"], model.predict_proba(X)
+
+
+def test_a_grid_search_over_dask_is_that_of_one_job_bit_by_bit():
+    pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        over_dask = search("dask")
+    for one, other in zip(search(), over_dask, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_grid_search_over_ray_is_that_of_one_job_bit_by_bit(ray):
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    for one, other in zip(search(), search("ray"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_workers_of_ray_train_fit_one_net_on_a_folder(ray, tmp_path):
+    folder = tmp_path / "table"
+    folder.mkdir()
+    cluster_ray.write_folder(folder, n_files=2, n_rows=500)
+    cluster_ray.fit_over_workers(folder, tmp_path / "net", epochs=2)
+    model = ImbalancedNetClassifier.load(tmp_path / "net")
+    assert model.class_priors_.n_rows == 1000
+    shares = [np.mean(cluster_ray.rows_of(place, 500)[1] == "fraud") for place in range(2)]
+    assert model.class_prior_[0] == pytest.approx(np.mean(shares))
+
+
+def test_a_folder_of_parquet_files_is_mapped_as_it_is(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "rows").mkdir()
+    for place, part in enumerate(np.array_split(np.arange(300), 3)):
+        columns = {f"x{j}": X[part, j].astype(np.float32) for j in range(5)}
+        parquet.write_table(pa.table({**columns, "label": y[part]}), tmp_path / "rows" / f"{place}.parquet")
+    values, labels = parquet_folder.mapped(tmp_path / "rows", "label", tmp_path / "X.npy")
+    assert isinstance(values, np.memmap)
+    np.testing.assert_array_equal(values, X.astype(np.float32))
+    np.testing.assert_array_equal(labels, y)
+    parameters = {"module": MLP, "sampling": "weighted", "max_epochs": 2, "random_state": 0}
+    one, other = (ImbalancedNetClassifier(**parameters).fit(data, y) for data in (values, X.astype(np.float32)))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
