@@ -317,6 +317,8 @@ class ImbalancedNetClassifier(FittedClassifier, CallbackSupportMixin, KeywordPar
             If a parameter or the data are not what they must be, or if the loss becomes NaN.
         OSError
             If the `checkpoint` can't be written; the last one stays, and the classifier is as it was.
+        RuntimeError
+            In a process group, if another process has raised an error, is gone, or does not fit with this one.
 
         Warns
         -----

@@ -158,6 +158,7 @@ SLOW = {
     "test_the_page_fits_a_phone_and_a_desk_by_day_and_by_night",
     "test_the_page_of_a_net_without_held_out_rows_and_of_three_classes",
     "test_the_probabilities_of_each_loss_are_in_the_graph",
+    "test_three_processes_are_one_fit_too",
     "test_threads_of_a_process_fit_one_after_the_other",
     "test_training_starts_where_the_risk_has_no_slope",
     "test_two_classes_agree_with_scikit_learns_threshold",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 from processes import Processes, RaisedError
+from scipy import sparse
 from scipy.stats import chi2
 from sklearn.datasets import make_classification
 from sklearn.metrics import roc_auc_score
@@ -118,7 +119,7 @@ PLAIN = {"module": MLP, "early_stopping": False, "max_epochs": 5, "batch_size": 
     ],
     ids=["SGD", "Adam", "LBFGS"],
 )
-@pytest.mark.parametrize("shards", SHARDS)
+@pytest.mark.parametrize("shards", [*SHARDS])
 def test_a_full_batch_with_class_weights_is_the_fit_of_one_process_on_all_rows(two, shards, optimizer):
     parameters = {**PLAIN, "class_weight": "balanced", "batch_size": -1, "max_epochs": 20, "lr": 0.05, **optimizer}
     found = two.run(fit_and_see, shards, parameters)
@@ -219,6 +220,52 @@ def test_processes_end_with_the_same_net_and_the_priors_of_all_rows(two, remedy)
 def test_modules_losses_and_loaders_of_any_kind_end_the_same(two, parameters):
     found = two.run(fit_and_see, "unequal", {**PLAIN, **parameters})
     assert found[0][0] == found[1][0]
+
+
+class Named(torch.nn.Module):
+    """A module that takes rows as a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 2)
+
+    def forward(self, a, b):
+        return self.layer(torch.cat([a, b], dim=1))
+
+
+class Listed(torch.utils.data.Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        return X[self.rows[place]]
+
+
+KINDS = {
+    "sparse rows": (lambda own: sparse.csr_matrix(np.where(X > 0, X, 0)[own]), None),
+    "a dict": (lambda own: {"a": X[own, :2], "b": X[own, 2:]}, Named),
+    "a Dataset": (lambda own: Listed(own), torch.nn.Linear(5, 1, dtype=torch.float64)),
+    "strings as labels": (lambda own: X[own].tolist(), MLP),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_rows_of_any_kind_are_fitted_together(two, kind):
+    found = two.run(_fit_rows_of_a_kind, kind)
+    assert found[0] == found[1]
+
+
+def _fit_rows_of_a_kind(rank, kind):
+    own = SHARDS["unequal"][rank]
+    make, module = KINDS[kind]
+    labels = np.where(y, "fraud", "legitimate" if rank else "legit")[own] if kind == "strings as labels" else y[own]
+    classifier = ImbalancedNetClassifier(module, max_epochs=2, sampling="weighted", random_state=0)
+    found = seen(classifier.fit(make(own), labels))
+    assert len(found["classes"]) == (3 if kind == "strings as labels" else 2)
+    return found
 
 
 def test_the_rows_of_small_shards_are_held_out_as_those_of_one(two):
@@ -434,6 +481,20 @@ def test_other_parameters_raise_the_same_error_on_all(two):
 
 def _fit_with(rank, parameters):
     return fitted(rank, "unequal", {**PLAIN, **parameters[rank]}).n_iter_
+
+
+def test_fit_on_one_process_and_partial_fit_on_another_raise_the_same_error_on_all(two):
+    failed = two.outcomes(_fit_or_partial_fit)
+    assert failed[0].text == failed[1].text
+    assert failed[0].text == (
+        "calls must be the same on all processes of the group; process 0 has fit from epoch 0, process 1 has "
+        "partial_fit from epoch 0."
+    )
+
+
+def _fit_or_partial_fit(rank):
+    own, classifier = SHARDS["unequal"][rank], ImbalancedNetClassifier(MLP)
+    return classifier.partial_fit(X[own], y[own], classes=[0, 1]) if rank else classifier.fit(X[own], y[own])
 
 
 def test_what_says_nothing_of_the_fit_may_differ(two):
@@ -696,6 +757,24 @@ def test_partial_fit_counts_the_chunks_of_all(two, module):
     found = two.run(chunks, module)
     assert found[0] == found[1]
     assert found[0]["priors"][0] == np.bincount(y).tolist()
+
+
+# More than two
+
+SHARDS["three"] = [np.arange(37), np.arange(37, 400), np.arange(400, 600)]
+
+
+def test_three_processes_are_one_fit_too():
+    processes = Processes(3)
+    parameters = {**PLAIN, "class_weight": "balanced", "batch_size": -1, "optimizer": torch.optim.SGD, "lr": 0.5}
+    found = processes.run(fit_and_see, "three", parameters)
+    alone = ImbalancedNetClassifier(**parameters).fit(X, y)
+    assert found[0][0] == found[1][0] == found[2][0]
+    np.testing.assert_allclose(found[0][1], alone.predict_proba(X), rtol=0, atol=1e-10)
+    for remedy in ({"module": Normed, "sampling": "under"}, {"module": None, "early_stopping": "auto"}):
+        found = processes.run(fit_and_see, "three", {**PLAIN, **remedy})
+        assert found[0][0] == found[1][0] == found[2][0]
+    processes.close()
 
 
 # Processes that die, or do not come

@@ -21,7 +21,7 @@ _MAY_DIFFER = ("random_state", "verbose", "callbacks", "device", "train_split")
 _SHOWN = 60
 
 
-def agree_on_parameters(estimator: Any, group: Group, seed: int) -> int:
+def agree_on_parameters(estimator: Any, group: Group, seed: int, call: str) -> int:
     """Return the first process's seed; raise the same error on all processes if they fit with other parameters.
 
     Parameters
@@ -30,9 +30,12 @@ def agree_on_parameters(estimator: Any, group: Group, seed: int) -> int:
     group : Group
     seed : int
         What this process would take alone.
+    call : str
+        The method that the user has called, and from which epoch it goes on.
     """
     if group.alone:
         return seed
+    same(group, "calls", call)
     parameters = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
