@@ -1,6 +1,6 @@
 """The processes of one fit: this one alone, or those of torch's process group, which call the same in the same order.
 
-Each fit has a group of its own, made from the default one. A process that fails closes its connections, so that the
+Fits have a group of their own, made from the default one. A process that fails closes its connections, so that the
 others, wherever they wait, end with an error at once; the next fit begins with new ones.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -24,6 +26,10 @@ _forked = False
 #: Held by the thread that fits: messages of two fits at once would mix.
 _fits = threading.RLock()
 _fit_count = 0
+#: Seconds in which what was sent last comes to its end.
+_PAUSE = 0.1
+#: The connections of the last fit, where it went well, and torch's group that they were made from: torch holds both.
+_kept: tuple[Any, Any] = (lambda: None, lambda: None)
 _EACH_WITH_ITS_OWN = "Start processes that each call torch.distributed.init_process_group, as torchrun does."
 
 
@@ -84,7 +90,7 @@ ALONE = Group()
 
 
 class Processes(Group):
-    """The processes of torch's default group, with connections of their own for one fit.
+    """The processes of torch's default group, with connections of their own: those of the last fit, if it went well.
 
     Parameters
     ----------
@@ -97,8 +103,11 @@ class Processes(Group):
         self.size, self.rank = distributed.get_world_size(), distributed.get_rank()
         self.store = distributed.distributed_c10d._get_default_store()
         self.key = f"imbalanced_torch/{number}/failed"
-        options = getattr(world._get_backend(torch.device("cpu")), "options", None)
-        self.connections: Any = distributed.new_group(timeout=getattr(options, "_timeout", None))
+        made_from, kept = _kept[0](), _kept[1]()
+        self.connections: Any = kept if made_from is world else None
+        if self.connections is None:
+            options = getattr(world._get_backend(torch.device("cpu")), "options", None)
+            self.connections = distributed.new_group(timeout=getattr(options, "_timeout", None))
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -163,20 +172,25 @@ class Processes(Group):
     # The end
 
     def end(self) -> None:
-        """Wait until all have come to the end, and close the connections."""
+        """Wait until all have come to the end, and keep the connections for the next fit."""
+        global _kept
         self.total(0)
-        distributed.destroy_process_group(self.connections)
+        _kept = weakref.ref(distributed.group.WORLD), weakref.ref(self.connections)
         self.connections = None
 
     def fail(self, error: BaseException) -> None:
         """Close the connections, at which the other processes end too, and leave the reason for them to say."""
+        global _kept
         if self.connections is None:
             return
+        _kept = (lambda: None, lambda: None)
         text = str(error).strip()
         reason = f"process {self.rank} of {self.size} raised {type(error).__name__}{': ' if text else '.'}{text}"
         with suppress(RuntimeError):  # the store is gone with its process
             self.store.compare_set(self.key, "", reason)  # the first to fail is why
         with suppress(RuntimeError, ValueError, AssertionError):  # the user has ended the group meanwhile
+            # torch 2.6 closes them while it holds Python's lock, which the threads that have sent need to end.
+            time.sleep(_PAUSE)
             distributed.destroy_process_group(self.connections)
         self.connections = None
 
