@@ -105,6 +105,9 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.skipif(
+    "WITH_ENGINES" not in os.environ, reason="torchrun's own restarts fail now and then; WITH_ENGINES runs it"
+)
 def test_torchrun_starts_a_fit_again_when_a_process_has_died(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})" + DIES_ONCE)
