@@ -164,7 +164,55 @@ class ScoreGoal(Goal):
 
 
 @dataclass(repr=False)
-class RecallFloor(BaseEstimator, Goal):
+class Floor(BaseEstimator, Goal):
+    """A level that new rows reach with a stated confidence; derived classes say by which test."""
+
+    at_least: float = 0.8
+    confidence: float = 0.95
+    label: Any = None
+
+    def __str__(self) -> str:
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"decision={type(self).__name__}({self.at_least:g}, confidence={self.confidence:g}{label})"
+
+    def settle(self, evidence: Evidence, rarest: int) -> Offsets:
+        """Return the offsets that keep the floor.
+
+        Parameters
+        ----------
+        evidence : Evidence
+            Held-out rows.
+        rarest : int
+            The class that is meant where `label` is None.
+
+        Returns
+        -------
+        Offsets
+            The decision.
+
+        Raises
+        ------
+        ValueError
+            If no threshold keeps the floor, or rows have weights.
+        """
+        if not evidence.equal:
+            raise ValueError(
+                f"{self} needs rows that count equally; sample_weight, or a prior_correction to another prior, lets "
+                'them count otherwise, and there is no exact bound then. Use {"recall": ...} or {"precision": ...}.'
+            )
+        code = self._code(self.label, evidence, rarest)
+        steps = Steps(evidence, code)
+        offsets = steps.offsets(self._step(evidence, code, steps), str(self))
+        _warn_of_chance(self, evidence, code)
+        return offsets
+
+    @abstractmethod
+    def _step(self, evidence: Evidence, code: int, steps: Steps) -> int:
+        """Return the step at which the floor is kept; raise ValueError if there is none."""
+
+
+@dataclass(repr=False)
+class RecallFloor(Floor):
     """Call as few rows so as may be, with a recall on new rows of at least `at_least`, at a stated confidence.
 
     The threshold is an order statistic of the held-out rows of the class: the k-th smallest of n scores leaves a share
@@ -191,7 +239,7 @@ class RecallFloor(BaseEstimator, Goal):
     -----
     The bound is exact for one net with rows set aside (`early_stopping` or `train_split`), but for the choice of the
     epoch by the same rows. The default net judges each row by the one member that holds it out, and new rows by the
-    average of all: where the net has learned something this changes little (docs/probabilities.md has a simulation),
+    average of all: where the net has learned something this changes little (docs/goals.md has figures),
     and where it has not, averages spread less, which keeps recalls above .5 on the safe side.
 
     References
@@ -205,35 +253,8 @@ class RecallFloor(BaseEstimator, Goal):
     RecallFloor(at_least=0.9, label='fraud')
     """
 
-    at_least: float = 0.8
-    confidence: float = 0.95
-    label: Any = None
-
-    def __str__(self) -> str:
-        return _written(self)
-
-    def settle(self, evidence: Evidence, rarest: int) -> Offsets:
-        """Return the offsets that keep the floor.
-
-        Parameters
-        ----------
-        evidence : Evidence
-            Held-out rows.
-        rarest : int
-            The class that is meant where `label` is None.
-
-        Returns
-        -------
-        Offsets
-            The decision.
-
-        Raises
-        ------
-        ValueError
-            If there are too few rows, or rows have weights.
-        """
-        at_least, confidence = _check_floor(self, evidence)
-        code = self._code(self.label, evidence, rarest)
+    def _step(self, evidence: Evidence, code: int, steps: Steps) -> int:
+        at_least, confidence = self.at_least, self.confidence
         own = np.sort(evidence.margins(code)[evidence.codes == code])
         needed = ceil(log(1 - confidence) / log(at_least) - 1e-9)
         # The greatest k with P(Binomial(n, 1 - at_least) >= k) >= confidence.
@@ -244,14 +265,11 @@ class RecallFloor(BaseEstimator, Goal):
                 f"{self} needs at least {needed} held-out rows of {evidence.label(code)!r} for any bound; there are "
                 f"{len(own)}. Train on more, hold out more, or ask for a lower recall or confidence."
             )
-        steps = Steps(evidence, code)
-        offsets = steps.offsets(steps.step_at(own[k - 1]), str(self))
-        _warn_of_chance(self, evidence, code)
-        return offsets
+        return steps.step_at(own[k - 1])
 
 
 @dataclass(repr=False)
-class PrecisionFloor(BaseEstimator, Goal):
+class PrecisionFloor(Floor):
     """Call as many rows so as may be, with a precision on new rows of at least `at_least`, at a stated confidence.
 
     At 20 sizes of the set of rows that are called so, which are chosen without a look at their labels, the precision is
@@ -288,37 +306,8 @@ class PrecisionFloor(BaseEstimator, Goal):
     PrecisionFloor(at_least=0.9)
     """
 
-    at_least: float = 0.8
-    confidence: float = 0.95
-    label: Any = None
-
-    def __str__(self) -> str:
-        return _written(self)
-
-    def settle(self, evidence: Evidence, rarest: int) -> Offsets:
-        """Return the offsets that keep the floor.
-
-        Parameters
-        ----------
-        evidence : Evidence
-            Held-out rows.
-        rarest : int
-            The class that is meant where `label` is None.
-
-        Returns
-        -------
-        Offsets
-            The decision.
-
-        Raises
-        ------
-        ValueError
-            If no threshold passes, or rows have weights.
-        """
-        at_least, confidence = _check_floor(self, evidence)
-        code = self._code(self.label, evidence, rarest)
-        steps = Steps(evidence, code)
-        error = (1 - confidence) / _SIZES
+    def _step(self, evidence: Evidence, code: int, steps: Steps) -> int:
+        at_least, error = self.at_least, (1 - self.confidence) / _SIZES
         fewest = ceil(log(error) / log(at_least) - 1e-9)  # which pass if all of them are right
         sizes = np.geomspace(min(fewest, steps.called[-1]), steps.called[-1], _SIZES)
         tried = np.unique(np.searchsorted(steps.called, sizes).clip(max=len(steps.called) - 1))
@@ -332,29 +321,12 @@ class PrecisionFloor(BaseEstimator, Goal):
                 f"and at least {fewest} rows, all of them right, are needed for any bound. Ask for a lower precision "
                 "or confidence, or hold out more."
             )
-        offsets = steps.offsets(int(tried[passed][-1]), str(self))
-        _warn_of_chance(self, evidence, code)
-        return offsets
-
-
-def _written(floor: Any) -> str:
-    """Return a floor for messages, with its defaults."""
-    label = "" if floor.label is None else f", label={floor.label!r}"
-    return f"decision={type(floor).__name__}({floor.at_least:g}, confidence={floor.confidence:g}{label})"
+        return int(tried[passed][-1])
 
 
 def _check_there(goal: Goal, evidence: Evidence, code: int) -> None:
     if not (evidence.codes == code).any():
         raise ValueError(f"{goal} needs held-out rows of {evidence.label(code)!r}; there are none.")
-
-
-def _check_floor(goal: Any, evidence: Evidence) -> tuple[float, float]:
-    if not evidence.equal:
-        raise ValueError(
-            f"{goal} needs rows that count equally; sample_weight, or a prior_correction to another prior, lets them "
-            'count otherwise, and there is no exact bound then. Use {"recall": ...} or {"precision": ...}.'
-        )
-    return goal.at_least, goal.confidence
 
 
 def _warn_of_few(goal: Goal, n: int, rows: str, then: str, rate: float | None = None) -> None:
@@ -388,7 +360,7 @@ def _percent(share: float) -> str:
 
 def resolve_goal(decision: Any, classes: np.ndarray) -> Goal | None:
     """Return the goal that the hyperparameter names, or None where it names none."""
-    if isinstance(decision, RecallFloor | PrecisionFloor):
+    if isinstance(decision, Floor):
         for name in ("at_least", "confidence"):
             check_share(f"{name} of decision={decision!r}", getattr(decision, name), ends="()")
         if decision.label is not None:
