@@ -243,6 +243,17 @@ def test_floors_hold_in_500_draws_at_their_confidence():
     assert unmet < 250
 
 
+def test_a_precision_floor_tests_each_of_20_sets_at_a_20th_of_the_error():
+    from scipy.stats import binom
+
+    for seed in range(5):
+        log_odds, codes = drawn(3000, seed)
+        flagged = called(PrecisionFloor(0.3), evidence(log_odds, codes))
+        assert binom.sf(codes[flagged].tolist().count(0) - 1, flagged.sum(), 0.3) <= 0.05 / 20
+        larger = [s for *_, s in rates(log_odds, codes) if s.sum() > flagged.sum()]
+        assert any(binom.sf((s & (codes == 0)).sum() - 1, s.sum(), 0.3) <= 0.05 for s in larger)
+
+
 def test_floors_refuse_rows_that_count_otherwise():
     log_odds, codes = drawn(600)
     rows = evidence(log_odds, codes, np.linspace(1, 2, 600))
