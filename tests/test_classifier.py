@@ -942,15 +942,6 @@ def test_the_default_module_has_the_sizes_it_is_given():
 # Devices
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_trains_in_float32_and_pickles_to_the_cpu(data):
-    X, y = data
-    fitted = net(device="cuda", class_weight="balanced", early_stopping=True, max_epochs=20).fit(X, y)
-    assert {(p.device.type, p.dtype) for p in fitted.module_.parameters()} == {("cuda", torch.float32)}
-    assert fitted.score(X, y) > 0.7
-    np.testing.assert_allclose(pickle.loads(pickle.dumps(fitted)).predict_proba(X), fitted.predict_proba(X), atol=1e-5)
-
-
 def test_device_auto_dtype_is_float32_where_doubles_are_slow(data):
     from imbalanced_torch._data.rows import Rows, resolve_dtype
 

@@ -192,6 +192,12 @@ def test_a_state_dict_brings_all_that_was_learned():
     assert not torch.equal(loaded.center, saved.center)
 
 
+def test_a_state_dict_of_another_device_goes_where_the_encoder_is():
+    loaded = ColumnEncoder(2).to("meta")
+    loaded.load_state_dict(learned([1, 2, NAN], [0, 0, 1], n_levels=[0, 2]).state_dict())
+    assert {buffer.device.type for buffer in loaded.buffers()} == {"meta"}
+
+
 @pytest.mark.filterwarnings("error")
 def test_two_values_as_far_apart_as_floats_go_are_encoded_without_a_warning():
     X = np.array([[-1e308], [1e308]])

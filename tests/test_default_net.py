@@ -511,13 +511,3 @@ def test_a_blend_that_is_given_is_not_settled(data, share):
 def test_without_bins_both_nets_of_a_member_see_the_same(data):
     plain, binned = net(module__n_bins=0).fit(*data).module_.encoder.n_inputs
     assert plain == binned == 5
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("n", [40, 300])
-def test_on_a_gpu_it_learns_what_it_learns_on_the_cpu(n):
-    X, y = frame(n)
-    there, here = (net(device=device, max_epochs=5).fit(X, y) for device in ("cuda", "cpu"))
-    assert next(there.module_.parameters()).is_cuda
-    np.testing.assert_allclose(there.oof_proba_.mean(axis=0), here.oof_proba_.mean(axis=0), atol=0.05)
-    assert there.predict_proba(X).shape == here.predict_proba(X).shape

@@ -758,7 +758,7 @@ LABELS_REFUSED = {
     "bytes": (np.array([b"a", b"b"])[CODES], "{} must hold labels: strings, ints, bools or dates. It holds bytes."),
     "nan": (np.where(CODES, np.nan, 1), "{} must have a label in every"),
     "None": ([None, 1] * 15, "{} must have a label in every"),
-    "NaT": (np.where(CODES, np.datetime64("NaT"), DAYS), "{} must have a label in every"),
+    "NaT": (np.where(CODES, np.datetime64("NaT", "D"), DAYS), "{} must have a label in every"),
     "masked": (_masked(CODES), "{} must have a value everywhere; it is a masked array"),
     "mixed": (["a", 1] * 15, "{} must hold labels of one type"),
     "ints of 70 bits": ([2**70, 1] * 15, "{} must hold ints of at most 64 bits as labels"),

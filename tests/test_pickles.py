@@ -8,6 +8,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
@@ -17,7 +18,7 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 
 import imbalanced_torch
-from imbalanced_torch import MLP, ImbalancedNetClassifier, OverSampling, TunedOffsetClassifierCV
+from imbalanced_torch import MLP, ImbalancedNetClassifier, MLPEnsemble, OverSampling, TunedOffsetClassifierCV
 
 KEY = "_imbalanced_torch_version"
 TORCHS = "__cuda_dependent_attributes__"  # what skorch pickles apart
@@ -51,6 +52,29 @@ def quietly_from(version, estimator, without=()):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         return from_version(version, estimator, without)
+
+
+def tensors_in(value, path, seen):
+    """Give the places of tensors in objects of skorch's and ours, but for those that skorch takes care of."""
+    if isinstance(value, torch.Tensor):
+        yield path
+    if id(value) in seen or isinstance(value, torch.nn.Module | type):
+        return
+    seen.add(id(value))
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    else:
+        parts = vars(value).items() if type(value).__module__.startswith(("imbalanced_torch", "skorch")) else ()
+    for name, part in parts:
+        yield from tensors_in(part, (*path, name), seen)
+
+
+@pytest.mark.parametrize("settings", [{"module": MLPEnsemble}, {"early_stopping": True}, {"sampling": "weighted"}])
+def test_a_fit_keeps_no_tensors_but_those_of_its_net(data, settings):
+    fitted = net(**settings).fit(*data)
+    assert [path for path in tensors_in(fitted, (), set()) if not path[1].startswith(("optimizer", "module"))] == []
 
 
 @pytest.mark.parametrize("remedy", [{}, {"sampling": "over", "early_stopping": True}])

@@ -260,8 +260,9 @@ class ColumnEncoder(nn.Module):
         for name in self._buffers:
             saved = state_dict.get(prefix + name)
             if saved is not None:
-                self.register_buffer(name, saved.detach().clone())
-        self.n_one_hot = 1 + int(self.place_of_code.max()) if len(self.place_of_code) else 0
+                self.register_buffer(name, saved.detach().to(self._buffers[name].device, copy=True))
+        places = state_dict.get(prefix + "place_of_code", self.place_of_code)
+        self.n_one_hot = 1 + int(places.max()) if len(places) else 0
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

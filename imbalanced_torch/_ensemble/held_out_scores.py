@@ -16,8 +16,9 @@ class ScoresHeldOutRows(NeuralNet):
 
     #: The rows of each member, until the end of training.
     members_: Members | None = None
-    #: Losses of the two kinds of nets on held-out rows, and their log probabilities, None where there are none.
-    member_scores_: tuple[list[float], torch.Tensor | None]
+    #: Losses of the two kinds of nets on held-out rows, and their log probabilities, None where there are none; until
+    #: the end of training.
+    member_scores_: tuple[list[float], torch.Tensor | None] | None = None
     #: The score of held-out rows that training stops on; None is their log loss.
     stop_score_: Any = None
 

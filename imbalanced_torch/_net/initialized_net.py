@@ -13,6 +13,7 @@ from skorch.history import History
 
 from imbalanced_torch._data.rows import shape_of_rows
 from imbalanced_torch._net.callbacks import BatchMean, Print, copy_callback, score_in_labels
+from imbalanced_torch._net.loading import moved
 from imbalanced_torch._net.module import (
     set_start,
     try_module,
@@ -142,10 +143,14 @@ class InitializedNet(SavedAsOneUnit):
         if self.example is None:
             return
         self.row_shape_ = shape_of_rows(self.example[0])
+        X, codes, *hint = self.example
+        weight = next(self.module_.parameters(), None)
+        if weight is not None and weight.device.type != "cpu":  # it is where it will train by now
+            X, codes = moved((X, codes), weight.device)
         try:
             given = self.given("module")
             try_module(
-                self.module_, self.criterion, len(self.classes), *self.example, given=given, inferred=self.inferred
+                self.module_, self.criterion, len(self.classes), X, codes, *hint, given=given, inferred=self.inferred
             )
         except ValueError:
             if not may_be_mended:

@@ -153,7 +153,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
                 self.partial_fit(rows, rows.codes)
         finally:
             self.run_, self.members_, self.callbacks_, self.seen_logits_ = None, None, own, None
-            self.stop_score_ = None
+            self.stop_score_, self.member_scores_ = None, None
             self.leave()
             for _, callback in callbacks:
                 if hasattr(callback, "close"):

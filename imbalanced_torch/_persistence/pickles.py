@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -50,7 +51,10 @@ _OF_NUMPY = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int
 
 
 class OfTorch:
-    """A dtype, a device or a tensor of torch's, in a form that skops too takes apart and puts together."""
+    """A dtype, a device or a tensor of torch's, in a form that skops too takes apart and puts together.
+
+    A tensor comes back on its device where there is one, else on the CPU.
+    """
 
     def __init__(self, kind: str, content: Any) -> None:
         self.kind = kind
@@ -62,7 +66,11 @@ class OfTorch:
     def value(self) -> Any:
         """Return what torch has."""
         if self.kind == "tensor":
-            return torch.from_numpy(self.content)
+            content, device = self.content if isinstance(self.content, tuple) else (self.content, "cpu")
+            tensor = torch.from_numpy(content)
+            with suppress(RuntimeError, AssertionError, NotImplementedError):  # there is no such device
+                return tensor.to(device)
+            return tensor
         return torch.device(self.content) if self.kind == "device" else getattr(torch, self.content)
 
 
@@ -73,7 +81,10 @@ def without_torch(value: Any) -> Any:
     if isinstance(value, torch.device):
         return OfTorch("device", str(value))
     if type(value) is torch.Tensor and value.dtype in _OF_NUMPY and value.layout == torch.strided:
-        return value if value.requires_grad or not value.is_cpu else OfTorch("tensor", value.numpy())
+        if value.requires_grad or value.device.type == "meta":
+            return value
+        content = value.cpu().numpy()
+        return OfTorch("tensor", content if value.is_cpu else (content, str(value.device)))
     return _in_parts(without_torch, value)
 
 
