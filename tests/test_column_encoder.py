@@ -192,6 +192,7 @@ def test_a_state_dict_brings_all_that_was_learned():
     assert not torch.equal(loaded.center, saved.center)
 
 
+@pytest.mark.filterwarnings("ignore:.*meta parameter")  # torch has nothing left to copy
 def test_a_state_dict_of_another_device_goes_where_the_encoder_is():
     loaded = ColumnEncoder(2).to("meta")
     loaded.load_state_dict(learned([1, 2, NAN], [0, 0, 1], n_levels=[0, 2]).state_dict())

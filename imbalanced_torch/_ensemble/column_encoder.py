@@ -257,10 +257,10 @@ class ColumnEncoder(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
         """Take buffers of other shapes too: columns of other data have other levels and grids."""
-        for name in self._buffers:
+        for name, there in self.named_buffers(recurse=False):
             saved = state_dict.get(prefix + name)
             if saved is not None:
-                self.register_buffer(name, saved.detach().to(self._buffers[name].device, copy=True))
+                self.register_buffer(name, saved.detach().to(there.device, copy=True))
         places = state_dict.get(prefix + "place_of_code", self.place_of_code)
         self.n_one_hot = 1 + int(places.max()) if len(places) else 0
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
