@@ -1,6 +1,7 @@
 """One net over many processes, each with its own rows: which start command, and what each process does.
 
 On one machine, with two processes: torchrun --nproc-per-node 2 examples/cluster_torchrun.py
+Where a process may be lost, with "--max-restarts 3" before the script and "--checkpoint FILE" after it the fit goes on.
 """
 
 from __future__ import annotations
@@ -27,23 +28,32 @@ def rows_of(place: int, n_rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
     return X, np.where(y, "fraud", "ok")
 
 
+def join_group() -> None:
+    """Join the process group that torchrun starts; after a restart, without the addresses of the processes before."""
+    store, rank, size = next(distributed.rendezvous("env://"))
+    store = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+
+
 def main() -> None:
     """Fit on the rows of all processes, and let the first one save and score the net."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS, help="of each process")
     parser.add_argument("--epochs", type=int, default=None, help="at most")
+    parser.add_argument("--checkpoint", help="a file to go on from after a restart")
     parser.add_argument("--save", help="a file for the net, such as model.safetensors")
     arguments = parser.parse_args()
 
-    on_gpus = torch.cuda.is_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
+    join_group()
     rank, size = distributed.get_rank(), distributed.get_world_size()
-    device = f"cuda:{os.environ['LOCAL_RANK']}" if on_gpus else "cpu"
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
 
     X, y = rows_of(rank, arguments.rows)
     model = ImbalancedNetClassifier(
-        class_weight="balanced", max_epochs=arguments.epochs, device=device, verbose=int(rank == 0), random_state=0
-    )
+        class_weight="balanced", max_epochs=arguments.epochs, device=device, checkpoint=arguments.checkpoint,
+        verbose=int(rank == 0), random_state=0,
+    )  # fmt: skip
     model.fit(X, y)  # one fit: the same net on every process
 
     if rank == 0:

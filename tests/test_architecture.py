@@ -20,7 +20,7 @@ ARROWS = {
     "_losses": {"_parameters"},
     "_remedies": {"_parameters", "_data", "_group"},
     "_prediction": {"_parameters", "_data", "_losses"},
-    "_persistence": {"_parameters", "_remedies", "_version"},
+    "_persistence": {"_parameters", "_remedies", "_version", "_group"},
     "_ensemble": {"_parameters", "_data", "_losses", "_group"},
     "_net": {
         *("_parameters", "_data", "_losses", "_remedies", "_prediction", "_persistence", "_ensemble", "_fast"),

@@ -535,10 +535,24 @@ def test_a_grid_search_over_one_path_is_refused(tmp_path):
         lambda content: b"something else",
         lambda content: b"\x80\x04K\x01.",
         lambda content: content.replace(b'"seed"', b'"need"'),
-        lambda content: content.replace(b'{"versions"', b'["versions"'),
+        lambda content: content.replace(b'{"processes"', b'["processes"'),
+        lambda content: content.replace(b'"processes": 1', b'"processes": 2'),
+        lambda content: content + content[content.index(b"{") :],
         lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
     ],
-    ids=["its last byte", "its header", "its first line", "empty", "text", "a pickle", "a key", "no JSON", "a bit"],
+    ids=[
+        "its last byte",
+        "its header",
+        "its first line",
+        "empty",
+        "text",
+        "a pickle",
+        "a key",
+        "no JSON",
+        "a number",
+        "twice",
+        "a bit",
+    ],
 )
 def test_a_file_that_is_cut_short_or_something_else_is_refused_and_stays(tmp_path, monkeypatch, damage):
     path = tmp_path / "checkpoint"

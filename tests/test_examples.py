@@ -63,17 +63,26 @@ def test_the_three_ways_of_the_textbook(scored, tmp_path):
 
 
 def run_by_torchrun(script, *arguments, options=()):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    return run_by(["torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options], script, *arguments)
+
+
+def run_by_accelerate(script, *arguments):
+    settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", *settings]  # of CPUs too
+    return run_by(command, script, *arguments)
+
+
+def run_by(launcher, script, *arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [*command, str(script), *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment
-    )
+    command = [sys.executable, "-m", *launcher, str(script), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
-def test_two_processes_of_torchrun_train_one_net(tmp_path):
-    said = run_by_torchrun(EXAMPLES / "cluster_torchrun.py", "--rows", 1000, "--epochs", 10, "--save", tmp_path / "net")
+@pytest.mark.parametrize("run", [run_by_torchrun, run_by_accelerate])
+def test_two_processes_of_a_launcher_train_one_net(tmp_path, run):
+    said = run(EXAMPLES / "cluster_torchrun.py", "--rows", 1000, "--epochs", 10, "--save", tmp_path / "net")
     assert "2,000 rows on 2 processes, 1,000 of them here" in said
     labels = np.concatenate([cluster_torchrun.rows_of(place, 1000)[1] for place in range(2)])
     model = ImbalancedNetClassifier.load(tmp_path / "net")  # without a group
@@ -82,36 +91,50 @@ def test_two_processes_of_torchrun_train_one_net(tmp_path):
 
 
 DIES_ONCE = """
-import os, signal
+import os, signal, sys
+import numpy as np
 from skorch.callbacks import Callback
 from torch import distributed
-from cluster_torchrun import rows_of
+from cluster_torchrun import join_group, rows_of
 from imbalanced_torch import MLP, ImbalancedNetClassifier
+
+trained = []
 
 
 class Dies(Callback):
-    def on_epoch_end(self, net, **kwargs):
-        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and distributed.get_rank() == 1:
+    only_watches = True
+
+    def on_epoch_begin(self, net, **kwargs):
+        first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        if first and "dies" in sys.argv and len(net.history) == 4 and distributed.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def on_epoch_end(self, net, **kwargs):
+        trained.append(len(net.history))
 
-store, rank, size = next(distributed.rendezvous("env://"))
-store = distributed.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
-distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+
+join_group()
+rank = distributed.get_rank()
 X, y = rows_of(rank, 500)
-model = ImbalancedNetClassifier(MLP, max_epochs=3, random_state=0, callbacks=[Dies()]).fit(X, y)
-os.write(1, f"epochs {model.n_iter_} start {os.environ['TORCHELASTIC_RESTART_COUNT']};".encode())  # in one piece
+model = ImbalancedNetClassifier(
+    MLP, sampling="weighted", max_epochs=6, random_state=0, callbacks=[Dies()], checkpoint=sys.argv[1]
+).fit(X, y)
+np.save(f"{sys.argv[1]}.{rank}.npy", model.predict_proba(X))
+os.write(1, f"start {os.environ['TORCHELASTIC_RESTART_COUNT']} epochs {trained};".encode())  # in one piece
 distributed.destroy_process_group()
 """
 
 
-@pytest.mark.skipif(
-    "WITH_ENGINES" not in os.environ, reason="torchrun's own restarts fail now and then; WITH_ENGINES runs it"
-)
-def test_torchrun_starts_a_fit_again_when_a_process_has_died(tmp_path):
+def test_torchrun_starts_a_fit_again_that_goes_on_in_the_epoch_in_which_a_process_died(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})" + DIES_ONCE)
-    assert run_by_torchrun(script, options=["--max-restarts", "1"]).count("epochs 3 start 1") == 2
+    said = run_by_torchrun(script, tmp_path / "training", "dies", options=["--max-restarts", "1"])
+    assert said.count("start 1 epochs [4, 5, 6]") == 2
+    run_by_torchrun(script, tmp_path / "whole")
+    for rank in range(2):
+        np.testing.assert_array_equal(
+            np.load(tmp_path / f"training.{rank}.npy"), np.load(tmp_path / f"whole.{rank}.npy")
+        )
 
 
 def test_the_reader_gives_the_patients_as_described():

@@ -74,11 +74,6 @@ def _digest(value: Any) -> str:
 
 def _check_serves_a_group(estimator: Any) -> None:
     """Raise for parameters that mean something else on each process."""
-    if estimator.checkpoint is not None:
-        raise ValueError(
-            "checkpoint is a file of one process, and can't be set in a process group. Set checkpoint=None; `save` on "
-            "process 0 keeps what a fit has learned."
-        )
     loader = estimator._part("iterator_train")
     own = estimator._kwargs.get("iterator_train", DataLoader)
     if own is not DataLoader or user_sampler_parameter(loader):

@@ -30,10 +30,10 @@ def choose_seed(
     The processes of a group have the first one's seed.
     """
     seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max) if net is None else net.seed
-    goes_on, draws = net is not None or single_epoch, draws_globally(estimator, X)
-    checkpoint = open_checkpoint(estimator, seed, goes_on=goes_on, draws_globally=draws)
     call = f"{'partial_fit' if single_epoch else 'fit'} from epoch {0 if net is None else len(net.history)}"
     seed = agree_on_parameters(estimator, group, seed, call)
+    goes_on, draws = net is not None or single_epoch, draws_globally(estimator, X)
+    checkpoint = open_checkpoint(estimator, seed, group, goes_on=goes_on, draws_globally=draws)
     return (seed if checkpoint is None else checkpoint.seed), checkpoint
 
 

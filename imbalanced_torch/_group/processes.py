@@ -74,6 +74,14 @@ class Group:
         """Return the arrays of all processes one after the other, without those that have no rows."""
         return values
 
+    def collected(self, value: Value) -> list[Value]:
+        """Return the values that the processes pass, in their order, on the first one; nothing on the others."""
+        return [value]
+
+    def dealt(self, values: Sequence[Value]) -> Value:
+        """Return this process's of the values that the first one passes, one for each; the others may pass any."""
+        return values[0]
+
     def share_(self, tensors: Sequence[torch.Tensor]) -> None:
         """Give tensors the values that those of the first process have, in place."""
 
@@ -133,6 +141,18 @@ class Processes(Group):
         with self._speaking():
             distributed.all_gather_object(found, value, group=self.connections)
         return found
+
+    def collected(self, value: Value) -> list[Value]:
+        found: list[Any] = [None] * self.size if self.rank == 0 else []
+        with self._speaking():
+            distributed.gather_object(value, found or None, dst=0, group=self.connections)
+        return found
+
+    def dealt(self, values: Sequence[Value]) -> Value:
+        own: list[Any] = [None]
+        with self._speaking():
+            distributed.scatter_object_list(own, list(values) if self.rank == 0 else None, 0, group=self.connections)
+        return own[0]
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values)

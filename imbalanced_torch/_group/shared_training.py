@@ -96,8 +96,11 @@ class TrainsInGroup(NeuralNet):
         if self.group.alone:
             return []
         self.average_ = GradientAverage(self.group, [p for _, p in self.get_all_learnable_params()])
-        self.buffers_ = [_Buffers(self.group, alike) for alike in _by_kind(self.module_)]
         return [("stop_together", StopTogether())]
+
+    def follow_buffers(self) -> None:
+        """Note where the module's buffers stand before the first epoch."""
+        self.buffers_ = [] if self.group.alone else [_Buffers(self.group, alike) for alike in _by_kind(self.module_)]
 
     def leave(self) -> None:
         """Forget the group."""

@@ -147,7 +147,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
         self.max_epochs, self.best_epoch_ = epochs, None
         self.seen_logits_ = [] if callbacks else None
         saving = [] if checkpoint is None else [("checkpoint", checkpoint)]
-        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *saving, *self.join()]
+        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *self.join(), *saving]
         try:
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)
@@ -179,6 +179,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
         self._try_example(may_be_mended=False)
         checkpoint = None if self.run_ is None else self.run_.checkpoint
         left = {} if checkpoint is None else checkpoint.resume(self)
+        self.follow_buffers()
         with noted_interrupts() as interrupt:
             try:
                 self.fit_loop(X, y, **left, **fit_params)

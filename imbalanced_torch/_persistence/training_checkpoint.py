@@ -1,7 +1,8 @@
 """Where training stands, in a file: written whole or not at all, and read by a fit of the same data and parameters.
 
-A file begins with a line that says what it is, and a line of JSON that says what it was saved from. What follows is a
-pickle, which is looked at once these have been found to be right.
+A file begins with a line that says what it is. Then comes, for each process of the fit, a line of JSON that says what
+it was saved from, and two pickles, which are looked at once these lines have been found to be right. The first process
+writes and reads the file.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 
+from imbalanced_torch._group.processes import Group
 from imbalanced_torch._parameters.values import listed
 from imbalanced_torch._persistence.files import check_targets, write
 from imbalanced_torch._persistence.fingerprint import fingerprint
@@ -28,8 +30,10 @@ from imbalanced_torch._persistence.training_state import TrainingState
 from imbalanced_torch._version import __version__
 
 #: The first line of a file, which ends in the version of what follows.
-_FIRST_LINE = b"imbalanced_torch training checkpoint 1\n"
-_ENTRIES = {"versions", "estimator", "parameters", "data", "seed", "bytes", "sha256"}
+_FIRST_LINE = b"imbalanced_torch training checkpoint 2\n"
+_ENTRIES = {"processes", "versions", "estimator", "parameters", "data", "seed", "bytes", "sha256"}
+#: What a file has of one process: what it says of itself, and what processes have in common and what is this one's own.
+Record = tuple[dict[str, Any], tuple[bytes, bytes]]
 #: Parameters that say nothing of what is trained; the state of a RandomState says nothing either.
 _NO_MATTER = ("checkpoint", "checkpoint__path", "checkpoint__every", "random_state", "verbose", "warm_start")
 #: Characters of a parameter that a message shows.
@@ -49,11 +53,15 @@ class TrainingCheckpoint(BaseEstimator):
     callbacks, the history and the streams of random numbers. What can't be pickled of a callback, such as an open file,
     is as a new fit makes it. It is a pickle itself: only use files of your own.
 
+    In a process group the first process writes one file for all, and reads it when as many processes fit again, each
+    with the rows that it had.
+
     Parameters
     ----------
     path : str or path
-        The file. It stays when training has ended; a second fit of the same data and parameters then ends at once.
-        What the end of a process leaves beside it has a name that ends in ".new", and goes after an hour.
+        The file; in a process group of the first process alone, in a folder that is there wherever it starts again. It
+        stays when training has ended; a second fit of the same data and parameters then ends at once. What the end of a
+        process leaves beside it has a name that ends in ".new", and goes after an hour.
     every : int, default=1
         Epochs from one save to the next. To save takes about a third of the time of an epoch of 4000 rows, and as long
         for shorter epochs: save fewer of those. The end of training is always saved.
@@ -61,7 +69,8 @@ class TrainingCheckpoint(BaseEstimator):
     Raises
     ------
     ValueError, TypeError
-        In `fit`, if a parameter is not what it must be, or if the file is of other data, parameters or versions.
+        In `fit`, if a parameter is not what it must be, or if the file is of other data, parameters or versions, or of
+        another number of processes.
 
     Examples
     --------
@@ -73,7 +82,9 @@ class TrainingCheckpoint(BaseEstimator):
     every: int = 1
 
 
-def open_checkpoint(estimator: Any, seed: int, *, goes_on: bool, draws_globally: bool) -> TrainingFile | None:
+def open_checkpoint(
+    estimator: Any, seed: int, group: Group, *, goes_on: bool, draws_globally: bool
+) -> TrainingFile | None:
     """Return the file that a fit goes on from and saves to; None where the estimator has no checkpoint.
 
     Parameters
@@ -81,6 +92,8 @@ def open_checkpoint(estimator: Any, seed: int, *, goes_on: bool, draws_globally:
     estimator : ImbalancedNetClassifier
     seed : int
         Of a fit that begins.
+    group : Group
+        The processes that fit.
     goes_on : bool
         Whether the fit trains a net that is there on, or may be trained on by another call.
     draws_globally : bool
@@ -91,7 +104,7 @@ def open_checkpoint(estimator: Any, seed: int, *, goes_on: bool, draws_globally:
     ValueError, TypeError
         If the hyperparameter is not what it must be, or if the file is of another estimator.
     """
-    checkpoint = _resolved(estimator._with_parameters("checkpoint"))
+    checkpoint = _resolved(estimator._with_parameters("checkpoint"), writes=group.rank == 0)
     if checkpoint is None:
         return None
     if goes_on or estimator.warm_start:
@@ -99,7 +112,7 @@ def open_checkpoint(estimator: Any, seed: int, *, goes_on: bool, draws_globally:
             "checkpoint is for a fit that begins anew, which it can begin again; partial_fit and warm_start=True go on "
             "with what is in memory. Set checkpoint=None, and use save_params or pickle between calls."
         )
-    file = TrainingFile(checkpoint, draws_globally)
+    file = TrainingFile(checkpoint, draws_globally, group)
     own = isinstance(estimator.random_state, Integral)
     parameters = {
         **{name: value for name, value in estimator.get_params(deep=False).items() if name not in _NO_MATTER},
@@ -110,7 +123,7 @@ def open_checkpoint(estimator: Any, seed: int, *, goes_on: bool, draws_globally:
     return file
 
 
-def _resolved(checkpoint: Any) -> TrainingCheckpoint | None:
+def _resolved(checkpoint: Any, writes: bool) -> TrainingCheckpoint | None:
     if checkpoint is None:
         return None
     if isinstance(checkpoint, str | os.PathLike):
@@ -124,9 +137,10 @@ def _resolved(checkpoint: Any) -> TrainingCheckpoint | None:
     if every < 1:
         raise ValueError(f"checkpoint__every must be an int of at least 1; it is {every}.")
     path = os.fspath(checkpoint.path)
-    if not _may_be_a_file(path):
+    if writes and not _may_be_a_file(path):
         raise ValueError(f"checkpoint must be the path of a file, in a folder that is there; it is {path!r}.")
-    check_targets({"checkpoint": path})
+    if writes:
+        check_targets({"checkpoint": path})
     return TrainingCheckpoint(path, int(every))
 
 
@@ -150,13 +164,19 @@ class TrainingFile(Callback):
     checkpoint : TrainingCheckpoint
     draws_globally : bool
         Whether the net or something around it draws from torch's global generator.
+    group : Group
+        The processes that train.
     """
 
-    def __init__(self, checkpoint: TrainingCheckpoint, draws_globally: bool) -> None:
+    def __init__(self, checkpoint: TrainingCheckpoint, draws_globally: bool, group: Group) -> None:
         self.path = os.fspath(checkpoint.path)
         self.every = checkpoint.every
+        self.group = group
         self.state = TrainingState(draws_globally)
-        self.header, self.content = _read(self.path)
+        records: list[Any] = _read(self.path, group.size) if group.rank == 0 else []
+        self.header: dict[str, Any]
+        self.content: tuple[bytes, bytes] | None
+        self.header, self.content = group.dealt(records or [({}, None)] * group.size)
         #: Whether training had ended before this fit.
         self.ended = False
 
@@ -180,6 +200,7 @@ class TrainingFile(Callback):
             Of a fit that begins.
         """
         now: dict[str, Any] = {
+            "processes": self.group.size,
             "versions": {"imbalanced-torch": __version__, "torch": torch.__version__},
             "estimator": f"{cls.__module__}.{cls.__qualname__}",
             "parameters": {name: [_text(value), fingerprint(value)] for name, value in parameters.items()},
@@ -251,7 +272,7 @@ class TrainingFile(Callback):
                 f"checkpoint must be a file that can be read again; {self.path!r} can't: {type(error).__name__}: "
                 f"{error}. {_WHAT_TO_DO}"
             ) from error
-        self.content = b""
+        self.content = b"", b""
         if net.verbose:
             print(f"goes on from {self.path}, after epoch {len(net.history)}")
         return {"epochs": 0 if self.ended else max(0, net.max_epochs - len(net.history))}
@@ -279,15 +300,20 @@ class TrainingFile(Callback):
             self._save(net, ended=True)
 
     def _save(self, net: Any, ended: bool) -> None:
-        content = self.state.dump(net, ended)
+        common, own = self.state.dump(net, ended)
+        digest = hashlib.sha256(common).hexdigest()
+        first = self.group.gathered(digest)[0]
+        if self.group.rank and digest == first:
+            common = b""  # the first process's is there
         header = {
             **self.header,
             "epochs": len(net.history),
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": [len(common), len(own)],
+            "sha256": hashlib.sha256(common + own).hexdigest(),
         }
-        data = b"".join([_FIRST_LINE, json.dumps(header).encode(), b"\n", content])
-        write({"checkpoint": self.path}, lambda argument: data)
+        records = self.group.collected(b"".join([json.dumps(header).encode(), b"\n", common, own]))
+        if records:
+            write({"checkpoint": self.path}, lambda argument: b"".join([_FIRST_LINE, *records]))
 
 
 def _pairs(there: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -302,21 +328,37 @@ def _text(value: Any) -> str:
     return ""
 
 
-def _read(path: str) -> tuple[dict[str, Any], bytes | None]:
-    """Return what a file says of itself, and what follows, not looked at; nothing where there is no file."""
+def _read(path: str, n_processes: int) -> list[Record]:
+    """Return what a file has of each process, not looked at; nothing where there is no file."""
     try:
         with open(path, "rb") as file:
-            first, header, content = file.readline(len(_FIRST_LINE)), file.readline(), file.read()
+            records = _records(file) if file.readline(len(_FIRST_LINE)) == _FIRST_LINE else []
     except FileNotFoundError:
-        return {}, None
-    try:
-        found = json.loads(header) if first == _FIRST_LINE else {}
-    except ValueError:
-        found = {}
-    whole = isinstance(found, dict) and found.keys() >= _ENTRIES and len(content) == found["bytes"]
-    if not whole or hashlib.sha256(content).hexdigest() != found["sha256"]:
+        return []
+    if not records or len(records) != records[0][0]["processes"]:
         raise ValueError(
             f"checkpoint must be a file that a fit with this path has written, or none yet; {path!r} is another, or "
             f"was cut short or changed. {_WHAT_TO_DO}"
         )
-    return found, content
+    if len(records) != n_processes:
+        raise ValueError(
+            f"checkpoint must be of a fit of as many processes; that of {path!r} had {len(records)} (now "
+            f"{n_processes}). {_WHAT_TO_DO}"
+        )
+    common = records[0][1][0]
+    return [(header, (own_common or common, own)) for header, (own_common, own) in records]
+
+
+def _records(file: BinaryIO) -> list[Record]:
+    """Return the records of all processes; nothing if one is not whole."""
+    found: list[Record] = []
+    while line := file.readline():
+        try:
+            header = json.loads(line)
+            common, own = map(file.read, header["bytes"])
+        except (ValueError, TypeError, KeyError, OverflowError):  # the line is another
+            return []
+        if not header.keys() >= _ENTRIES or hashlib.sha256(common + own).hexdigest() != header["sha256"]:
+            return []
+        found.append((header, (common, own)))
+    return found

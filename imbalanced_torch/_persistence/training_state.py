@@ -21,7 +21,10 @@ from torch import nn
 #: Attributes that each module has, and that no training changes but by its parameters and buffers.
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 #: Attributes of a net that a fit makes anew, or that are saved by themselves.
-_OF_THE_FIT = ("run_", "members_", "callbacks_", "history_", "prediction_", "priors_", "verbose", "max_epochs")
+_OF_THE_FIT = (
+    *("run_", "members_", "callbacks_", "history_", "prediction_", "priors_", "verbose", "max_epochs"),
+    *("average_", "buffers_", "row_share_", "stop_is_told_"),
+)
 _PLAIN = (bool, int, float, str, type(None))
 _NUMPY_STREAMS = (np.random.Generator, np.random.RandomState, random.Random)
 #: A thing with attributes, by where it is in the net.
@@ -67,16 +70,24 @@ class TrainingState:
 
     # To bytes
 
-    def dump(self, net: Any, ended: bool) -> bytes:
-        """Return where a net's training stands, and whether it has ended."""
+    def dump(self, net: Any, ended: bool) -> tuple[bytes, bytes]:
+        """Return where a net's training stands, and whether it has ended.
+
+        Returns
+        -------
+        tuple of (bytes, bytes)
+            Parameters, buffers and optimizers, which the processes of a group have in common; and all else.
+        """
         streams = _streams_of_python()
-        state = {
+        common = {
+            "tensors": {name: _tensors(part) for name, part in _parts(net)},
+            "optimizers": {name: getattr(net, f"{name}_").state_dict() for name in net._optimizers},
+        }
+        own = {
             "ended": ended,
             "history": pickle.dumps(net.history.to_list(), protocol=5),
             "rows": net.run_.plan.taken,
-            "tensors": {name: _tensors(part) for name, part in _parts(net)},
             "gradients": _gradients(net),
-            "optimizers": {name: getattr(net, f"{name}_").state_dict() for name in net._optimizers},
             "generators": [generator.get_state() for generator in self.generators],
             "torch": _streams_of_torch() if self.draws_globally else None,
             # Of numpy and Python, where something of the user's has drawn from these since training began.
@@ -84,11 +95,12 @@ class TrainingState:
             "attributes": self._attributes(net),
         }
         keys = {id(thing): key for key, thing in _known(net).items()}
+        learned = _pickled(common, keys)
         try:
-            return _pickled(state, keys)
+            return learned, _pickled(own, keys)
         except Exception:  # a class or a function that has no name, or something that is open
-            self._leave_out_what_can_not_be_pickled(state["attributes"], keys)
-            return _pickled(state, keys)
+            self._leave_out_what_can_not_be_pickled(own["attributes"], keys)
+            return learned, _pickled(own, keys)
 
     def _attributes(self, net: Any) -> dict[Place, dict[str, Any]]:
         found: dict[Place, dict[str, Any]] = {}
@@ -115,10 +127,10 @@ class TrainingState:
 
     # From bytes
 
-    def load(self, net: Any, content: bytes) -> bool:
+    def load(self, net: Any, content: tuple[bytes, bytes]) -> bool:
         """Bring a net to where training stood; return whether it had ended."""
         known = _known(net)
-        state = _Unpickler(io.BytesIO(content), known).load()
+        state = {name: value for part in content for name, value in _Unpickler(io.BytesIO(part), known).load().items()}
         net.history.extend(History(pickle.loads(state["history"])))
         plan = net.run_.plan
         plan.take_again(state["rows"])
@@ -229,7 +241,7 @@ def _known(net: Any) -> dict[Place, Any]:
     """Return what is there in any fit of the same data and parameters, by names: it is not pickled but referred to."""
     run = net.run_
     known: dict[Place, Any] = {("net",): net, ("run",): run, ("plan",): run.plan, ("history",): net.history}
-    known[("members",)] = net.members_
+    known |= {("members",): net.members_, ("group",): run.plan.group}
     for name in ("rows", "validation"):
         rows = getattr(run, name)
         source = getattr(rows, "source", None)
