@@ -13,7 +13,20 @@ nox.options.error_on_missing_interpreters = False
 
 
 def _run_tests(session: nox.Session, *arguments: str, **env: str) -> None:
-    session.run("python", "-m", "pytest", "-n", "2", "-m", "slow or not slow", *arguments, *session.posargs, env=env)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "-m",
+        "slow or not slow",
+        *arguments,
+        *session.posargs,
+        env=env,
+    )
 
 
 @nox.session(python=PYTHONS)
@@ -42,3 +55,10 @@ def other_kernels(session: nox.Session) -> None:
     """Run what compares numbers with other kernels, which round otherwise."""
     session.install("-c", "constraints.txt", "-e", ".[tests]")
     _run_tests(session, "-m", "numerical", **OTHER_KERNELS)
+
+
+@nox.session(python="3.12")  # where Python itself notes which lines run, which takes less time
+def coverage(session: nox.Session) -> None:
+    """Run the tests and say which lines and branches they miss; fail below 92 %."""
+    session.install("-c", "constraints.txt", "-e", ".[tests]")
+    _run_tests(session, "--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=92")

@@ -109,7 +109,7 @@ SLOW = {
     "test_a_module_that_the_exporter_can_not_follow_is_named_with_the_reason",
     "test_a_net_in_a_pipeline_is_tuned_and_searched",
     "test_a_process_that_is_gone_costs_the_epoch_that_it_was_in",
-    "test_a_process_that_dies_or_does_not_come_ends_the_others_within_the_timeout",
+    "test_a_process_that_does_not_come_ends_the_others_within_the_timeout",
     "test_a_process_killed_while_it_saves_leaves_the_old_file_or_the_new_one",
     "test_a_process_of_its_own_fits_and_the_package_imports_nothing_that_is_optional",
     "test_a_real_terminal_shows_the_bar",

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from processes import Processes, RaisedError
+from processes import GROUP, Processes, RaisedError
 from sklearn.datasets import make_classification
 from skorch.callbacks import Callback
 from torch import distributed, nn
@@ -140,7 +141,9 @@ def test_a_process_that_is_gone_costs_the_epoch_that_it_was_in(tmp_path):
     parameters = {**FITS["dropout"], "checkpoint": tmp_path / "training"}
     processes = Processes()
     whole = processes.run(fit, FITS["dropout"])
+    began = time.monotonic()
     failed, dead = processes.outcomes(fit, parameters, 4, True)
+    assert time.monotonic() - began < GROUP  # it does not wait for the group's timeout
     processes.close()
     assert dead is None
     assert "another one is gone" in failed.text

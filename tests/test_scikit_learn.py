@@ -69,8 +69,6 @@ WEIGHTS = {**{label: 1.0 + label / 10 for label in range(-1, 11)}, "one": 1.0, "
 CHECKED = [
     ImbalancedNetClassifier(class_weight="balanced"),
     ImbalancedNetClassifier(MLP, class_weight="balanced"),
-    ImbalancedNetClassifier(MLP, class_weight="sqrt"),
-    ImbalancedNetClassifier(MLP, class_weight="effective"),
     ImbalancedNetClassifier(MLP, class_weight=WEIGHTS),
     ImbalancedNetClassifier(
         Narrow, module__width=16, optimizer=torch.optim.AdamW, optimizer__weight_decay=1e-4, lr=0.01
