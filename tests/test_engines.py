@@ -24,9 +24,7 @@ X, y = make_classification(300, n_features=5, n_informative=3, weights=[0.85], r
 @pytest.fixture(scope="module")
 def ray():
     ray = pytest.importorskip("ray")
-    there = {
-        "env_vars": {"PYTHONPATH": str(Path(cluster_ray.__file__).parent)}
-    }  # of the example
+    there = {"env_vars": {"PYTHONPATH": str(Path(cluster_ray.__file__).parent)}}  # of the example
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=there)
     yield ray
     ray.shutdown()
