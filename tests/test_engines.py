@@ -1,5 +1,7 @@
 """Engines that start processes, Ray and Dask, and rows read from a folder; each test skips without its package."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,3 +90,52 @@ def test_a_folder_of_parquet_files_is_mapped_as_it_is(tmp_path):
     parameters = {"module": MLP, "sampling": "weighted", "max_epochs": 2, "random_state": 0}
     one, other = (ImbalancedNetClassifier(**parameters).fit(data, y) for data in (values, X.astype(np.float32)))
     np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+WITHIN_MEMORY = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np
+import parquet_folder
+from imbalanced_torch import MLP, ImbalancedNetClassifier
+
+
+def anonymous():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+def watch():
+    while True:
+        seen.append(anonymous())
+        time.sleep(0.005)
+
+
+small = np.random.default_rng(0).standard_normal((500, 50), dtype=np.float32)
+model = ImbalancedNetClassifier(MLP, sampling="weighted", max_epochs=1, batch_size=4096, random_state=0)
+model.fit(small, small[:, 0] > 1)  # what a process does once
+before, seen = anonymous(), []
+threading.Thread(target=watch, daemon=True).start()
+X, y = parquet_folder.mapped(Path(sys.argv[1]), "label", Path(sys.argv[2]))
+model.fit(X, y)
+print(X.nbytes / 2**20, max(seen) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_folder_is_read_and_trained_on_in_less_memory_than_it_takes(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "rows").mkdir()
+    random = np.random.default_rng(0)
+    for place in range(6):
+        columns = {f"x{j}": random.standard_normal(200_000, dtype=np.float32) for j in range(50)}
+        label = random.random(200_000) < 0.05
+        file = tmp_path / "rows" / f"{place}.parquet"
+        parquet.write_table(pa.table({**columns, "label": label}), file, row_group_size=1 << 16, use_dictionary=False)
+    command = [sys.executable, "-c", WITHIN_MEMORY, tmp_path / "rows", tmp_path / "X.npy"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    data, greatest = map(float, ended.stdout.split())
+    assert data > 220
+    assert greatest < data / 2

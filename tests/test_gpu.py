@@ -27,6 +27,7 @@ from imbalanced_torch import (
     TemperedSampling,
 )
 from imbalanced_torch._losses.weighted import LOSSES
+from imbalanced_torch._persistence.training_checkpoint import _read
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -208,6 +209,8 @@ def test_a_fit_that_was_cut_short_ends_as_one_that_was_not(tmp_path, settings):
     Ends.at = 3
     with pytest.raises(ArithmeticError):
         estimator().fit(X, y)
+    (_, (common, _)) = _read(tmp_path / "training", 1)[0]
+    assert b"cuda" not in common  # else it would differ between processes with a GPU each
     Ends.at = -1
     again = estimator().fit(X, y)
     (tmp_path / "training").unlink()

@@ -288,16 +288,18 @@ class TwoInputs(nn.Module):
         return self.last(torch.cat([amounts, self.embedding(country.long())], dim=1))
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("module", "parameters"),
+    ("module", "parameters", "kind"),
     [
-        (nn.Linear, {}),
-        (nn.Linear, {"module__out_features": 2, "decision": 0.3}),
-        (MLP, {"module__activation": nn.Tanh, "module__dropout": 0.2, "schedule": "deferred", "class_weight": "sqrt"}),
-        pytest.param(nn.Sequential(nn.BatchNorm1d(7), nn.Linear(7, 1)), {}, marks=batch_norm, id="batch norm"),
-        (Flat, {}),
-        (MLPEnsemble, {}),
+        (nn.Linear, {}, np.float64),
+        (nn.Linear, {"module__out_features": 2, "decision": 0.3}, np.float32),
+        (MLP, {"module__activation": nn.Tanh, "schedule": "deferred", "class_weight": "sqrt"}, np.float32),
+        (MLP, {"module__dropout": 0.2}, np.float64),
+        pytest.param(
+            nn.Sequential(nn.BatchNorm1d(7), nn.Linear(7, 1)), {}, np.float64, marks=batch_norm, id="batch norm"
+        ),
+        (Flat, {}, np.float32),
+        (MLPEnsemble, {}, np.float64),
     ],
 )
 def test_modules_of_the_users_with_one_logit_or_two_in_both_precisions(module, parameters, kind):

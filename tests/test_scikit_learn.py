@@ -67,7 +67,7 @@ WEIGHTS = {**{label: 1.0 + label / 10 for label in range(-1, 11)}, "one": 1.0, "
 
 #: What is checked beside the default net and MLP as they are, which go through check_estimator.
 CHECKED = [
-    ImbalancedNetClassifier(class_weight="balanced"),
+    ImbalancedNetClassifier(class_weight="balanced", module__n_members=3, max_epochs=15),
     ImbalancedNetClassifier(MLP, class_weight="balanced"),
     ImbalancedNetClassifier(MLP, class_weight=WEIGHTS),
     ImbalancedNetClassifier(

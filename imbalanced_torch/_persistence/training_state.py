@@ -81,7 +81,7 @@ class TrainingState:
         streams = _streams_of_python()
         common = {
             "tensors": {name: _tensors(part) for name, part in _parts(net)},
-            "optimizers": {name: getattr(net, f"{name}_").state_dict() for name in net._optimizers},
+            "optimizers": {name: _on_cpu(getattr(net, f"{name}_").state_dict()) for name in net._optimizers},
         }
         own = {
             "ended": ended,
@@ -262,7 +262,16 @@ def _known(net: Any) -> dict[Place, Any]:
 def _tensors(part: nn.Module) -> dict[str, tuple[torch.Tensor | None, bool]]:
     """Return parameters and buffers by name, those that state dicts leave out too, and whether they are trained."""
     own = {**dict(part.named_parameters()), **dict(part.named_buffers())}
-    return {name: (value.detach(), value.requires_grad) for name, value in own.items()}
+    return {name: (value.detach().cpu(), value.requires_grad) for name, value in own.items()}
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return a state whose tensors are on the CPU: those of processes with a GPU each are the same so."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(part) for key, part in value.items()}
+    return type(value)(map(_on_cpu, value)) if type(value) in (list, tuple) else value
 
 
 @torch.no_grad()
