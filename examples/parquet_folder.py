@@ -6,22 +6,47 @@ pip install pyarrow; python examples/parquet_folder.py
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 
-def mapped(folder: Path, label: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return X, mapped from a file that is written batch by batch, and y, of a folder of tables of numbers."""
+def batches(table: Any) -> Iterator[Any]:
+    """Give the rows of a dataset, some at a time; of a Parquet file pyarrow would hold all that it reads ahead."""
     from pyarrow import dataset
 
-    table = dataset.dataset(folder)
+    for fragment in table.get_fragments():
+        if isinstance(fragment, dataset.ParquetFileFragment):
+            options = dataset.ParquetFragmentScanOptions(pre_buffer=False)
+            for group in fragment.split_by_row_group():
+                yield from group.to_batches(batch_size=1 << 16, fragment_scan_options=options)
+        else:
+            yield from fragment.to_batches(batch_size=1 << 16, batch_readahead=1)
+
+
+def mapped(source: Any, label: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return X, mapped from a file that is written part by part, and y, of a table of numbers.
+
+    Parameters
+    ----------
+    source : path or pyarrow.dataset.Dataset
+        A Parquet file, a folder of them, or a dataset of pyarrow's.
+    label : str
+        The column that is y.
+    file : path
+        Where X is written, as float32.
+    """
+    from pyarrow import dataset
+
+    table = source if isinstance(source, dataset.Dataset) else dataset.dataset(source)
     names = [name for name in table.schema.names if name != label]
     X = np.lib.format.open_memmap(file, "w+", np.float32, (table.count_rows(), len(names)))
     labels, start = [], 0
-    for batch in table.to_batches(batch_size=1 << 16, batch_readahead=1, fragment_readahead=1):
+    for batch in batches(table):
         for place, name in enumerate(names):
             X[start : start + len(batch), place] = batch[name].to_numpy(zero_copy_only=False)
         labels.append(batch[label].to_numpy(zero_copy_only=False))
