@@ -1,7 +1,8 @@
 """One net over many processes, each with its own rows: which start command, and what each process does.
 
 On one machine, with two processes: torchrun --nproc-per-node 2 examples/cluster_torchrun.py
-Where a process may be lost, with "--max-restarts 3" before the script and "--checkpoint FILE" after it the fit goes on.
+Where a process may be lost, add --max-restarts 3 before the script and --checkpoint FILE after it, and set
+TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: the fit goes on.
 """
 
 from __future__ import annotations
@@ -28,14 +29,6 @@ def rows_of(place: int, n_rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
     return X, np.where(y, "fraud", "ok")
 
 
-def join_group() -> None:
-    """Join the process group that torchrun starts; after a restart, without the addresses of the processes before."""
-    store, rank, size = next(distributed.rendezvous("env://"))
-    store = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
-
-
 def main() -> None:
     """Fit on the rows of all processes, and let the first one save and score the net."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,7 +38,7 @@ def main() -> None:
     parser.add_argument("--save", help="a file for the net, such as model.safetensors")
     arguments = parser.parse_args()
 
-    join_group()
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     rank, size = distributed.get_rank(), distributed.get_world_size()
     device = f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,12 +73,21 @@ def run_by_accelerate(script, *arguments):
     return run_by(command, script, *arguments)
 
 
-def run_by(launcher, script, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def run_by(launcher, script, *arguments, n_machines=1):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     command = [sys.executable, "-m", *launcher, str(script), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    said = ""
+    machines = [subprocess.Popen(command, **pipes) for _ in range(n_machines)]
+    try:
+        for machine in machines:
+            output, errors = machine.communicate(timeout=200)
+            assert machine.returncode == 0, errors
+            said += output
+    finally:
+        for machine in machines:
+            machine.kill()
+    return said
 
 
 @pytest.mark.parametrize("run", [run_by_torchrun, run_by_accelerate])
@@ -95,7 +105,7 @@ import os, signal, sys
 import numpy as np
 from skorch.callbacks import Callback
 from torch import distributed
-from cluster_torchrun import join_group, rows_of
+from cluster_torchrun import rows_of
 from imbalanced_torch import MLP, ImbalancedNetClassifier
 
 trained = []
@@ -105,31 +115,39 @@ class Dies(Callback):
     only_watches = True
 
     def on_epoch_begin(self, net, **kwargs):
-        first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-        if first and len(net.history) == 4 and distributed.get_rank() == 1:
+        if len(net.history) == 4 and distributed.get_rank() == 1 and not os.path.exists(sys.argv[1] + ".died"):
+            open(sys.argv[1] + ".died", "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_epoch_end(self, net, **kwargs):
         trained.append(len(net.history))
 
 
-join_group()
+distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 X, y = rows_of(rank, 500)
 model = ImbalancedNetClassifier(
     MLP, sampling="weighted", max_epochs=6, random_state=0, callbacks=[Dies()], checkpoint=sys.argv[1]
 ).fit(X, y)
 np.save(f"{sys.argv[1]}.{rank}.npy", model.predict_proba(rows_of(2, 50)[0]))
-os.write(1, f"start {os.environ['TORCHELASTIC_RESTART_COUNT']} epochs {trained};".encode())  # in one piece
+os.write(1, f"epochs {trained};".encode())  # in one piece
 distributed.destroy_process_group()
 """
 
 
-def test_torchrun_starts_a_fit_again_that_goes_on_in_the_epoch_in_which_a_process_died(tmp_path):
+@pytest.mark.parametrize("n_machines", [1, 2])
+def test_torchrun_starts_a_fit_again_that_goes_on_in_the_epoch_in_which_a_process_died(tmp_path, n_machines):
     script = tmp_path / "script.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})" + DIES_ONCE)
-    said = run_by_torchrun(script, tmp_path / "training", options=["--max-restarts", "1"])
-    assert said.count("start 1 epochs [4, 5, 6]") == 2
+    meets = ["--standalone", "--nproc-per-node", "2"]
+    if n_machines == 2:  # each with its own count of restarts
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            endpoint = f"localhost:{free.getsockname()[1]}"
+        meets = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
+    command = ["torch.distributed.run", *meets, "--max-restarts", "2"]
+    said = run_by(command, script, tmp_path / "training", n_machines=n_machines)
+    assert said.count("epochs [4, 5, 6]") == 2
     np.testing.assert_array_equal(*(np.load(tmp_path / f"training.{rank}.npy") for rank in range(2)))
 
 

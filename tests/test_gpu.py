@@ -209,7 +209,7 @@ def test_a_fit_that_was_cut_short_ends_as_one_that_was_not(tmp_path, settings):
     Ends.at = 3
     with pytest.raises(ArithmeticError):
         estimator().fit(X, y)
-    (_, (common, _)) = _read(tmp_path / "training", 1)[0]
+    ((_, (common, _)),) = _read(tmp_path / "training", 1)
     assert b"cuda" not in common  # else it would differ between processes with a GPU each
     Ends.at = -1
     again = estimator().fit(X, y)

@@ -590,11 +590,6 @@ def test_bad_data_on_one_process_end_the_others_with_the_reason(two):
     assert "because process 1 of 2 raised ValueError: Input X contains infinity" in failed[0].text
 
 
-def test_a_callback_that_ends_training_on_one_process_ends_it_on_all(two):
-    parameters = {"callbacks": [Fails(1, KeyboardInterrupt())], "max_epochs": 50}
-    assert two.run(_fit_with, [parameters, parameters]) == [2, 2]
-
-
 def test_a_module_that_is_ready_begins_with_the_weights_of_the_first_process(two):
     found = two.run(_fit_ready_module)
     assert found[0] == found[1]
@@ -725,6 +720,28 @@ def _search(rank):
         ImbalancedNetClassifier(**PLAIN), {"class_weight": [None, "balanced"]}, cv=2, refit=False, error_score="raise"
     ).fit(X[own], y[own])
     return [candidate["class_weight"] for candidate in search.cv_results_["params"]]
+
+
+class Stops(Callback):
+    """End training at the end of the third epoch, on one process."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3 and distributed.get_rank() == self.rank:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    "parameters", [{"module": None, "early_stopping": "auto"}, {"early_stopping": True}, {}], ids=str
+)
+def test_a_callback_that_ends_training_on_one_process_ends_it_on_all(two, parameters, rank):
+    parameters = {**PLAIN, **parameters, "max_epochs": 8, "callbacks": [Stops(rank)]}
+    found = two.run(fit_and_see, "unequal", parameters)
+    assert found[0][0] == found[1][0]
+    assert found[0][0]["epochs"][0] <= 3
 
 
 # Going on

@@ -176,6 +176,53 @@ def _fit_in_folders(rank, paths, ends):
         os.chdir(before)
 
 
+def test_weights_are_not_sent_to_be_saved(two, tmp_path):
+    parameters = {**PLAIN, "module__hidden_sizes": (300, 300), "checkpoint": tmp_path / "training"}
+    sent = two.run(_fit_and_note_what_is_sent, parameters)
+    weights = 4 * 300 * 300
+    assert (tmp_path / "training").stat().st_size > weights
+    assert 0 < max(sent) < weights / 4
+
+
+def _fit_and_note_what_is_sent(rank, parameters):
+    """Return the bytes of the longest message that goes to the first process."""
+    sizes, gather = [0], distributed.distributed_c10d.gather
+
+    def noted(tensor, *arguments, **kwargs):
+        sizes.append(tensor.numel() * tensor.element_size())
+        return gather(tensor, *arguments, **kwargs)
+
+    distributed.distributed_c10d.gather = noted
+    try:
+        fit(rank, parameters)
+    finally:
+        distributed.distributed_c10d.gather = gather
+    return max(sizes)
+
+
+class Differs(Callback):
+    """Change the weights of one process, in the last epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if Differs.is_on and len(net.history) == 6 and distributed.get_rank() == 1:
+            with torch.no_grad():
+                net.module_.output.bias.add_(1)
+
+
+def _fit_with_other_nets(rank, parameters, differ):
+    Differs.is_on = differ
+    return fit(rank, {**parameters, "callbacks": [Differs()]})
+
+
+def test_nets_that_differ_are_not_saved_as_the_end(two, tmp_path):
+    parameters = {**PLAIN, "checkpoint": TrainingCheckpoint(str(tmp_path / "training"), every=5)}
+    for failed in two.outcomes(_fit_with_other_nets, parameters, True):
+        assert "ended with other nets" in failed.text
+    again = two.run(_fit_with_other_nets, parameters, False)
+    assert [epochs for _, epochs in again] == [1, 1]
+    assert again[0][0]["weights"] == again[1][0]["weights"]
+
+
 def test_every_so_many_epochs_are_saved(two, tmp_path):
     parameters = {**PLAIN, "checkpoint": TrainingCheckpoint(str(tmp_path / "training"), every=3)}
     two.outcomes(fit, parameters, 5)

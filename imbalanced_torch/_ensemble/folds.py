@@ -28,6 +28,7 @@ def deal(codes: np.ndarray, n_folds: int, seed: int, X: np.ndarray | None = None
     random = np.random.RandomState(seed)
     if X is not None:
         _, rows = np.unique(np.column_stack([codes, X]), axis=0, return_inverse=True)
+        rows = rows.ravel()  # numpy 2.0.0 gives it two dimensions
         first = np.unique(rows, return_index=True)[1]
         return deal(codes[first], n_folds, seed)[rows]
     folds = np.empty(len(codes), dtype=np.uint8 if n_folds <= 256 else np.int32)

@@ -82,6 +82,10 @@ class Group:
         """Return this process's of the values that the first one passes, one for each; the others may pass any."""
         return values[0]
 
+    def first(self, content: bytes) -> bytes:
+        """Return the bytes that the first process passes; the others may pass any."""
+        return content
+
     def share_(self, tensors: Sequence[torch.Tensor]) -> None:
         """Give tensors the values that those of the first process have, in place."""
 
@@ -153,6 +157,14 @@ class Processes(Group):
         with self._speaking():
             distributed.scatter_object_list(own, list(values) if self.rank == 0 else None, 0, group=self.connections)
         return own[0]
+
+    def first(self, content: bytes) -> bytes:
+        n = self.gathered(len(content))[0]
+        tensor = torch.frombuffer(bytearray(content), dtype=torch.uint8) if self.rank == 0 and n else None
+        tensor = torch.empty(n, dtype=torch.uint8) if tensor is None else tensor
+        if n:
+            self.share_([tensor])
+        return tensor.numpy().tobytes()
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values)

@@ -86,7 +86,7 @@ class TrainsInGroup(NeuralNet):
         return ALONE if self.run_ is None else self.run_.plan.group
 
     def join(self) -> list[tuple[str, Callback]]:
-        """Make ready for training, and return what must be called last at the end of each epoch.
+        """Make ready for training, and return what must be called after the user's callbacks at the end of each epoch.
 
         Returns
         -------
@@ -178,7 +178,7 @@ def _by_kind(module: Any) -> list[list[torch.Tensor]]:
 
 
 class StopTogether(Callback):
-    """End training where it ends on another process; it is called last at the end of an epoch."""
+    """End training where a callback of the user's ends it on another process, before ours look at the epoch."""
 
     only_watches = True
 

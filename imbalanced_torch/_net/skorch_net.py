@@ -147,7 +147,7 @@ class ImbalancedNet(ScoresValidation, InitializedNet):
         self.max_epochs, self.best_epoch_ = epochs, None
         self.seen_logits_ = [] if callbacks else None
         saving = [] if checkpoint is None else [("checkpoint", checkpoint)]
-        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *callbacks, *self.join(), *saving]
+        own, self.callbacks_ = self.callbacks_, [*self.callbacks_, *self.join(), *callbacks, *saving]
         try:
             with own_masks(self.module_, seed):
                 self.partial_fit(rows, rows.codes)

@@ -173,10 +173,13 @@ class TrainingFile(Callback):
         self.every = checkpoint.every
         self.group = group
         self.state = TrainingState(draws_globally)
-        records: list[Any] = _read(self.path, group.size) if group.rank == 0 else []
+        common, records = b"", list[Record]([({}, (b"", b""))] * group.size)
+        if group.rank == 0 and (found := _read(self.path, group.size)):
+            common, records = found[0][1][0], [(found[0][0], (b"", found[0][1][1])), *found[1:]]
+        common = group.first(common)
         self.header: dict[str, Any]
-        self.content: tuple[bytes, bytes] | None
-        self.header, self.content = group.dealt(records or [({}, None)] * group.size)
+        self.header, (own_common, own) = group.dealt(records)
+        self.content: tuple[bytes, bytes] | None = (own_common or common, own) if own else None
         #: Whether training had ended before this fit.
         self.ended = False
 
@@ -302,18 +305,22 @@ class TrainingFile(Callback):
     def _save(self, net: Any, ended: bool) -> None:
         common, own = self.state.dump(net, ended)
         digest = hashlib.sha256(common).hexdigest()
-        first = self.group.gathered(digest)[0]
-        if self.group.rank and digest == first:
-            common = b""  # the first process's is there
+        digests = self.group.gathered(digest)
+        if ended and len(set(digests)) > 1:
+            return  # nets that differ are an error, which comes next: the last file stays
+        kept = b"" if self.group.rank and digest == digests[0] else common  # the first process's is there
         header = {
             **self.header,
             "epochs": len(net.history),
-            "bytes": [len(common), len(own)],
-            "sha256": hashlib.sha256(common + own).hexdigest(),
+            "bytes": [len(kept), len(own)],
+            "sha256": hashlib.sha256(kept + own).hexdigest(),
         }
-        records = self.group.collected(b"".join([json.dumps(header).encode(), b"\n", common, own]))
+        line = json.dumps(header).encode() + b"\n"
+        # The first process's need not be sent: messages are as long as the longest of them.
+        records = self.group.collected(line + kept + own if self.group.rank else b"")
         if records:
-            write({"checkpoint": self.path}, lambda argument: b"".join([_FIRST_LINE, *records]))
+            data = b"".join([_FIRST_LINE, line, kept, own, *records[1:]])
+            write({"checkpoint": self.path}, lambda argument: data)
 
 
 def _pairs(there: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -329,7 +336,10 @@ def _text(value: Any) -> str:
 
 
 def _read(path: str, n_processes: int) -> list[Record]:
-    """Return what a file has of each process, not looked at; nothing where there is no file."""
+    """Return what a file has of each process, not looked at; nothing where there is no file.
+
+    What a process has in common with the first one stands in the first record alone.
+    """
     try:
         with open(path, "rb") as file:
             records = _records(file) if file.readline(len(_FIRST_LINE)) == _FIRST_LINE else []
@@ -345,8 +355,7 @@ def _read(path: str, n_processes: int) -> list[Record]:
             f"checkpoint must be of a fit of as many processes; that of {path!r} had {len(records)} (now "
             f"{n_processes}). {_WHAT_TO_DO}"
         )
-    common = records[0][1][0]
-    return [(header, (own_common or common, own)) for header, (own_common, own) in records]
+    return records
 
 
 def _records(file: BinaryIO) -> list[Record]:

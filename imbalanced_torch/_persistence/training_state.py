@@ -81,7 +81,7 @@ class TrainingState:
         streams = _streams_of_python()
         common = {
             "tensors": {name: _tensors(part) for name, part in _parts(net)},
-            "optimizers": {name: _on_cpu(getattr(net, f"{name}_").state_dict()) for name in net._optimizers},
+            "optimizers": {name: _state_of(getattr(net, f"{name}_")) for name in net._optimizers},
         }
         own = {
             "ended": ended,
@@ -263,6 +263,11 @@ def _tensors(part: nn.Module) -> dict[str, tuple[torch.Tensor | None, bool]]:
     """Return parameters and buffers by name, those that state dicts leave out too, and whether they are trained."""
     own = {**dict(part.named_parameters()), **dict(part.named_buffers())}
     return {name: (value.detach().cpu(), value.requires_grad) for name, value in own.items()}
+
+
+def _state_of(optimizer: Any) -> dict[str, Any]:
+    state: dict[str, Any] = optimizer.state_dict()
+    return {**state, "state": _on_cpu(state["state"])} if "state" in state else state
 
 
 def _on_cpu(value: Any) -> Any:
