@@ -13,20 +13,7 @@ nox.options.error_on_missing_interpreters = False
 
 
 def _run_tests(session: nox.Session, *arguments: str, **env: str) -> None:
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "worksteal",
-        "-m",
-        "slow or not slow",
-        *arguments,
-        *session.posargs,
-        env=env,
-    )
+    session.run("sh", "scripts/test", "-m", "slow or not slow", *arguments, *session.posargs, env=env, external=True)
 
 
 @nox.session(python=PYTHONS)

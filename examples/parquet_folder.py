@@ -23,9 +23,9 @@ def batches(table: Any) -> Iterator[Any]:
         if isinstance(fragment, dataset.ParquetFileFragment):
             options = dataset.ParquetFragmentScanOptions(pre_buffer=False)
             for group in fragment.split_by_row_group():
-                yield from group.to_batches(batch_size=1 << 16, fragment_scan_options=options)
+                yield from group.to_batches(schema=table.schema, batch_size=1 << 16, fragment_scan_options=options)
         else:
-            yield from fragment.to_batches(batch_size=1 << 16, batch_readahead=1)
+            yield from fragment.to_batches(schema=table.schema, batch_size=1 << 16, batch_readahead=1)
 
 
 def mapped(source: Any, label: str, file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -76,7 +76,7 @@ def test_the_workers_of_ray_train_fit_one_net_on_a_folder(ray, tmp_path):
     assert model.class_prior_[0] == pytest.approx(np.mean(shares))
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "arrow", "in memory"])
+@pytest.mark.parametrize("kind", ["folder", "file", "arrow", "in memory", "partitioned", "columns in any order"])
 def test_a_table_of_pyarrow_is_mapped_as_it_is(tmp_path, kind):
     pa = pytest.importorskip("pyarrow")
     dataset = pytest.importorskip("pyarrow.dataset")
@@ -92,15 +92,26 @@ def test_a_table_of_pyarrow_is_mapped_as_it_is(tmp_path, kind):
     elif kind == "arrow":
         dataset.write_dataset(table, rows, format="arrow")
         rows = dataset.dataset(rows, format="arrow")
+    elif kind == "partitioned":  # a column is in the folders' names, and rows come as they are sorted by it
+        by = pa.table({**dict(zip(table.column_names, table.columns, strict=True)), "x0": np.repeat([1, 2], 150)})
+        dataset.write_dataset(by, rows, format="parquet", partitioning=["x0"], partitioning_flavor="hive")
+        rows = dataset.dataset(rows, partitioning="hive")
+    elif kind == "columns in any order":
+        rows.mkdir()
+        parquet.write_table(table.slice(0, 100), rows / "0.parquet")
+        parquet.write_table(table.slice(100).select(table.column_names[::-1]), rows / "1.parquet")
     else:
         rows = dataset.dataset(table)
     values, labels = parquet_folder.mapped(rows, "label", tmp_path / "X.npy")
     assert isinstance(values, np.memmap)
-    np.testing.assert_array_equal(values, X.astype(np.float32))
+    expected = X.astype(np.float32)
+    if kind == "partitioned":
+        expected = np.column_stack([X[:, 1:], np.repeat([1, 2], 150)]).astype(np.float32)
+    np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(labels, y)
     parameters = {"module": MLP, "sampling": "weighted", "max_epochs": 2, "random_state": 0}
-    one, other = (ImbalancedNetClassifier(**parameters).fit(data, y) for data in (values, X.astype(np.float32)))
-    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    one, other = (ImbalancedNetClassifier(**parameters).fit(data, y) for data in (values, expected))
+    np.testing.assert_array_equal(one.predict_proba(expected), other.predict_proba(expected))
 
 
 WITHIN_MEMORY = """

@@ -16,7 +16,8 @@ from sklearn.datasets import make_classification
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import InputShapeSetter
-from torch import distributed, nn
+from test_rows import Wide
+from torch import distributed
 
 from imbalanced_torch import (
     MLP,
@@ -48,11 +49,6 @@ def table(n=300):
 
 def device_of(fitted):
     return next(fitted.module_.parameters()).device.type
-
-
-def on_the_cpu(fitted):
-    """Return the same fit with its net on the CPU."""
-    return pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -106,14 +102,6 @@ def test_parameters_in_files_bring_the_encoding(tmp_path, use_safetensors):
 
 
 def test_sizes_that_a_callback_sets_are_tried_where_the_module_is():
-    class Wide(nn.Module):
-        def __init__(self, width_in=7, n_outputs=1):
-            super().__init__()
-            self.layer = nn.Linear(width_in, n_outputs)
-
-        def forward(self, X):
-            return self.layer(X)
-
     fitted = net(module=Wide, callbacks=[InputShapeSetter(param_name="width_in")]).fit(X, y)
     assert fitted.module_.layer.in_features == 5
     with pytest.raises(ValueError, match=r"can't take a batch of float.. of shape .* shapes cannot be multiplied"):

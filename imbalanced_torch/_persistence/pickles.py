@@ -66,7 +66,7 @@ class OfTorch:
     def value(self) -> Any:
         """Return what torch has."""
         if self.kind == "tensor":
-            content, device = self.content if isinstance(self.content, tuple) else (self.content, "cpu")
+            content, device = self.content
             tensor = torch.from_numpy(content)
             with suppress(RuntimeError, AssertionError, NotImplementedError):  # there is no such device
                 return tensor.to(device)
@@ -83,8 +83,7 @@ def without_torch(value: Any) -> Any:
     if type(value) is torch.Tensor and value.dtype in _OF_NUMPY and value.layout == torch.strided:
         if value.requires_grad or value.device.type == "meta":
             return value
-        content = value.cpu().numpy()
-        return OfTorch("tensor", content if value.is_cpu else (content, str(value.device)))
+        return OfTorch("tensor", (value.cpu().numpy(), str(value.device)))
     return _in_parts(without_torch, value)
 
 
